@@ -1,0 +1,205 @@
+"""Pictures of what the gallery answers to a query."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+__all__ = ['draw_rank_list']
+
+# Told apart with any colour vision (Okabe and Ito), and by mark besides.
+_RIGHT, _WRONG, _NEUTRAL = '#009E73', '#D55E00', '#444444'
+_EMPTY = 0.93
+_BORDER, _PAD, _GAP, _CAPTION, _HEAD, _MARGIN = 4, 8, 28, 16, 24, 16
+_LEGEND = 240
+
+
+def draw_rank_list(
+    query_paths: Sequence[str | Path],
+    gallery_paths: Sequence[str | Path],
+    neighbours: Tensor | np.ndarray,
+    query_ids: Sequence[int],
+    gallery_ids: Sequence[int],
+    out_file: str | Path,
+    query_cams: Sequence[int] | None = None,
+    gallery_cams: Sequence[int] | None = None,
+    title: str | None = None,
+    image_size: tuple[int, int] = (64, 128),
+) -> None:
+    """Draw one row per query: the query, then its nearest gallery images.
+
+    An image of the query's person has a green frame and a tick, another
+    person's an orange-red frame and a cross. Pass only the queries to be
+    drawn: the picture has one row for each.
+
+    Args:
+        query_paths (Sequence[str]): Image files, Q of them.
+        gallery_paths (Sequence[str]): Image files, G of them.
+        neighbours (Tensor): Gallery indices, nearest first, as
+            :func:`mmreid.evaluation.top_neighbours` returns them; -1 leaves
+            a place empty. Shape (Q, k).
+        query_ids (Sequence[int]): Person ids. Shape (Q,).
+        gallery_ids (Sequence[int]): Person ids. Shape (G,).
+        out_file (str): The picture to write, for instance a .png. Its
+            folder is made if it is missing.
+        query_cams (Sequence[int], optional): Camera ids, for the captions.
+            Shape (Q,). Defaults to None.
+        gallery_cams (Sequence[int], optional): Camera ids, for the captions.
+            Shape (G,). Defaults to None.
+        title (str, optional): Headline. Defaults to None.
+        image_size (tuple[int, int]): Width and height at which each image is
+            shown. Defaults to (64, 128).
+
+    Raises:
+        ValueError: If an image cannot be read, lengths disagree or an index
+            is out of range.
+    """
+    neighbours = np.asarray(neighbours)
+    num_query, num_gallery = len(query_paths), len(gallery_paths)
+    _check(neighbours, num_query, num_gallery)
+    for name, values, length in (
+        ('query_ids', query_ids, num_query),
+        ('gallery_ids', gallery_ids, num_gallery),
+        ('query_cams', query_cams, num_query),
+        ('gallery_cams', gallery_cams, num_gallery),
+    ):
+        if values is not None and len(values) != length:
+            raise ValueError(
+                f'{name} must hold one number per image, {length}, got '
+                f'{len(values)}.'
+            )
+
+    width, height = image_size
+    step_x = width + 2 * _BORDER + _PAD
+    step_y = height + 2 * _BORDER + _CAPTION + _PAD
+    top = _MARGIN + (_HEAD if title else 0) + _HEAD
+    total_width = 2 * _MARGIN + step_x * (1 + neighbours.shape[1]) + _GAP
+    total_width = max(total_width, 2 * _MARGIN + _LEGEND)
+    total_height = top + step_y * num_query + _HEAD + 8
+    canvas = np.ones((total_height, total_width, 3), np.float32)
+    figure, axes = _page(total_width, total_height)
+
+    def left(rank: int) -> int:
+        """Of the frame of the query (rank 0) or of a neighbour (1..k)."""
+        return _MARGIN + rank * step_x + (_GAP if rank else 0)
+
+    def text(x: float, y: float, content: str, **style: object) -> None:
+        style = dict(size=8, color=_NEUTRAL, ha='center', va='center') | style
+        axes.text(x, y, content, **style)
+
+    if title:
+        text(_MARGIN, _MARGIN + 6, title, size=12, weight='bold', ha='left')
+    for rank in range(neighbours.shape[1] + 1):
+        centre = left(rank) + _BORDER + width / 2
+        text(centre, top - 12, str(rank) if rank else 'query', size=9)
+
+    for row, found in enumerate(neighbours):
+        y = top + row * step_y
+        for rank, index in enumerate([row, *found]):
+            paths = gallery_paths if rank else query_paths
+            cams = gallery_cams if rank else query_cams
+            x = left(rank)
+            inner = np.s_[
+                y + _BORDER : y + _BORDER + height,
+                x + _BORDER : x + _BORDER + width,
+            ]
+            if index < 0:
+                canvas[inner] = _EMPTY
+                continue
+            right = bool(rank) and gallery_ids[index] == query_ids[row]
+            color = _NEUTRAL if not rank else _RIGHT if right else _WRONG
+            frame = canvas[
+                y : y + height + 2 * _BORDER, x : x + width + 2 * _BORDER
+            ]
+            frame[:] = _rgb(color)
+            canvas[inner] = _read(paths[index], image_size)
+            if rank:
+                _mark(axes, x + _BORDER + 9, y + _BORDER + 9, right)
+            if cams is not None:
+                text(
+                    x + _BORDER + width / 2,
+                    y + height + 2 * _BORDER + _CAPTION / 2,
+                    f'camera {int(cams[index])}',
+                )
+
+    y = total_height - 20
+    for x, right, meaning in (
+        (_MARGIN, True, 'same person'),
+        (_MARGIN + 120, False, 'another person'),
+    ):
+        _mark(axes, x + 8, y, right)
+        text(x + 22, y, meaning, size=9, ha='left')
+
+    axes.imshow(
+        canvas,
+        extent=(0, total_width, total_height, 0),
+        interpolation='nearest',
+    )
+    Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_file)
+
+
+def _check(neighbours: np.ndarray, num_query: int, num_gallery: int) -> None:
+    if (
+        neighbours.ndim != 2
+        or 0 in neighbours.shape
+        or len(neighbours) != num_query
+    ):
+        raise ValueError(
+            f'neighbours must have one row per query, ({num_query}, k), got '
+            f'shape {neighbours.shape}.'
+        )
+    if neighbours.max() >= num_gallery:
+        raise ValueError(
+            f'neighbours holds the index {neighbours.max()}, but there are '
+            f'only {num_gallery} gallery images.'
+        )
+
+
+def _page(width: int, height: int) -> tuple:
+    """A figure without pyplot's global state, whose unit is the pixel."""
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    return figure, axes
+
+
+def _rgb(color: str) -> list[float]:
+    return [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+
+def _read(path: str | Path, size: tuple[int, int]) -> np.ndarray:
+    """An image as RGB in 0..1. Shape (H, W, 3)."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(
+            f'{path} cannot be read as an image: check that the file exists '
+            'and is whole.'
+        )
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return image[..., ::-1] / np.float32(255)
+
+
+def _mark(axes, x: float, y: float, right: bool) -> None:
+    """A disc with a tick or a cross, drawn so that no font is needed."""
+    style = dict(color='white', linewidth=1.6, solid_capstyle='round')
+    axes.plot(
+        x,
+        y,
+        'o',
+        color=_RIGHT if right else _WRONG,
+        markersize=11,
+        markeredgecolor='white',
+        markeredgewidth=1,
+    )
+    if right:
+        axes.plot([x - 3, x - 1, x + 3.5], [y, y + 2.5, y - 3], **style)
+    else:
+        axes.plot([x - 2.5, x + 2.5], [y - 2.5, y + 2.5], **style)
+        axes.plot([x - 2.5, x + 2.5], [y + 2.5, y - 2.5], **style)
