@@ -1,0 +1,46 @@
+# CUHK01 and CUHK03 (labelled boxes; 1,714 identities) as the auxiliary set,
+# Market-1501 without labels as the target. 151 of its 751 training identities
+# are kept apart for validation: the only ones whose labels are read.
+# Data sets lie below data/, or below the folder named by MMREID_DATA
+# (docs/datasets.md says what each must look like).
+data_root = '{{$MMREID_DATA:data}}'
+
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(128, 384)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+market1501 = dict(
+    type='Market1501',
+    data_root=data_root + '/market1501',
+    val_identities=151,
+    val_seed=0)
+
+train_dataloader = dict(
+    num_workers=4,
+    pin_memory=True,
+    dataset=dict(
+        type='CrossDomainDataset',
+        source=[
+            dict(type='CUHK01', data_root=data_root + '/cuhk01'),
+            dict(type='ReIDManifest', ann_file=data_root + '/cuhk03/labeled.csv')
+        ],
+        target=dict(market1501, labelled=False),
+        pipeline=pipeline))
+val_dataloader = dict(
+    batch_size=128,
+    num_workers=4,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(market1501, split='val', pipeline=pipeline))
+test_dataloader = dict(
+    val_dataloader,
+    dataset=dict(market1501, split='test', pipeline=pipeline))
+val_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
+test_evaluator = val_evaluator
+val_cfg = dict()
+test_cfg = dict()
+
+# Reads the target's labels for the log, never for a loss.
+custom_hooks = [dict(type='MiningPurityHook', dataset=market1501)]

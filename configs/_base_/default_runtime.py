@@ -1,0 +1,34 @@
+default_scope = 'mmreid'
+
+default_hooks = dict(
+    runtime_info=dict(type='RuntimeInfoHook'),
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    # Two, so that one is whole if the machine stops while the other is
+    # written. stage_<name>.pth are kept apart from these.
+    checkpoint=dict(
+        type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
+    sync_norm_stats=dict(type='SyncNormStatsHook', priority='ABOVE_NORMAL'),
+    unreadable_images=dict(type='UnreadableImageHook'))
+
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'))
+
+# broadcast_buffers must be off: every rank keeps equal buffers by itself.
+model_wrapper_cfg = dict(
+    type='MMDistributedDataParallel', broadcast_buffers=False)
+
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='Visualizer', vis_backends=vis_backends)
+log_processor = dict(
+    by_epoch=False,
+    window_size=50,
+    mean_pattern=r'.*(loss|time|mined|purity|accuracy).*')
+log_level = 'INFO'
+
+randomness = dict(seed=0)
+load_from = None
+resume = False

@@ -1,0 +1,3 @@
+_base_ = 'default_runtime.py'
+
+default_hooks = dict(mar=dict(type='MARHook'))

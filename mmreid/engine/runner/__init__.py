@@ -1,0 +1,3 @@
+from .staged_train_loop import Stage, StagedTrainLoop
+
+__all__ = ['Stage', 'StagedTrainLoop']

@@ -1,0 +1,4 @@
+from .base import BaseReID
+from .mar import MAR
+
+__all__ = ['BaseReID', 'MAR']

@@ -1,0 +1,86 @@
+from abc import abstractmethod
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mmreid.registry import MODELS
+
+
+class BaseReID(BaseModel):
+    """Base of the re-identification algorithms: images in, features out.
+
+    Args:
+        backbone (dict): Config of any backbone of mmreid, mmpretrain
+            (``mmpretrain.ResNet``) or timm (``mmpretrain.TIMMBackbone``).
+        neck (dict, optional): Config of what makes a vector of the last
+            feature map. Defaults to global average pooling.
+        data_preprocessor (dict, optional): Config of
+            :class:`ReIDDataPreprocessor`. Defaults to None.
+        amp (bool): Run the backbone in bfloat16 autocast and channels-last
+            layout, on a CPU too. Its features are cast to float32, so
+            losses, mining and ranking are not touched. Defaults to False.
+        init_cfg (dict, optional): Initialisation. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        data_preprocessor: dict | None = None,
+        amp: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(
+            neck or dict(type='mmpretrain.GlobalAveragePooling')
+        )
+        self.amp = amp
+        if amp:
+            self.backbone.to(memory_format=torch.channels_last)
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Pooled features, (N, 3, H, W) -> (N, D) float32."""
+        if self.amp:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(
+            inputs.device.type, torch.bfloat16, enabled=self.amp
+        ):
+            outputs = self.backbone(inputs)
+            features = outputs[-1] if isinstance(outputs, tuple) else outputs
+            if features.dim() > 2:
+                features = self.neck(features)
+        return features.float()
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: dict | None = None,
+        mode: str = 'tensor',
+    ) -> Tensor | dict | list[dict]:
+        """One of the three modes of MMEngine's models.
+
+        Args:
+            inputs (Tensor): Normalised images, (N, 3, H, W).
+            data_samples (dict, optional): Tensors (N, ) such as
+                ``person_id``. Defaults to None.
+            mode (str): ``'tensor'``: the features; ``'loss'``: a dict of
+                losses and diagnostics; ``'predict'``: a list of one dict,
+                ``data_samples`` with the features added (one stacked tensor
+                for a whole batch is what evaluation can gather fast).
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        features = self.extract_feat(inputs)
+        if mode == 'tensor':
+            return features
+        if mode == 'predict':
+            return [dict(features=features, **data_samples)]
+        raise ValueError(
+            f"mode must be 'tensor', 'loss' or 'predict', but is {mode!r}."
+        )
+
+    @abstractmethod
+    def loss(self, inputs: Tensor, data_samples: dict) -> dict:
+        """Losses of a training batch."""

@@ -1,0 +1,3 @@
+from .linear_end_resnet import LinearEndResNet
+
+__all__ = ['LinearEndResNet']

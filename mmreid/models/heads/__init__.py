@@ -1,0 +1,3 @@
+from .reference_agent_head import ReferenceAgentHead
+
+__all__ = ['ReferenceAgentHead']

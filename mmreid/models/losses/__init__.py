@@ -1,0 +1,5 @@
+from .cml_loss import CMLLoss
+from .mdl_loss import MDLLoss
+from .rj_loss import RJLoss
+
+__all__ = ['CMLLoss', 'MDLLoss', 'RJLoss']

@@ -1,0 +1,136 @@
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmreid.registry import MODELS
+
+from .agreement import pairwise_agreement
+
+
+class MinedPairs(NamedTuple):
+    """The similar pairs of a batch.
+
+    Attributes:
+        first (Tensor): Position in the batch of each pair's first image,
+            (k, ) int64.
+        second (Tensor): Position of its second image, (k, ) int64.
+        positive (Tensor): Whether the pair is taken as a positive; the
+            others are hard negatives. (k, ) bool.
+    """
+
+    first: Tensor
+    second: Tensor
+    positive: Tensor
+
+
+class PairMiner(nn.Module):
+    """Finds the similar pairs of a batch of target features.
+
+    Args:
+        ratio (float): Mining ratio p: of the M = N (N - 1) / 2 pairs of a
+            batch the ``k = int(p M)`` nearest ones are similar pairs.
+            Defaults to 0.005.
+    """
+
+    def __init__(self, ratio: float = 0.005) -> None:
+        super().__init__()
+        self.ratio = ratio
+
+    def num_similar(self, num_images: int) -> int:
+        """k of a batch of ``num_images``."""
+        return int(self.ratio * (num_images * (num_images - 1) // 2))
+
+    def similar_pairs(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The k nearest pairs, nearest first.
+
+        Args:
+            features (Tensor): (N, D).
+
+        Returns:
+            tuple[Tensor]: First image, second image, and place in the order
+            of ``torch.pdist``, each (k, ).
+        """
+        distance = F.pdist(features)
+        place = distance.topk(
+            self.num_similar(len(features)), largest=False
+        ).indices
+        pairs = torch.triu_indices(
+            len(features), len(features), 1, device=features.device
+        )
+        return pairs[0, place], pairs[1, place], place
+
+
+@MODELS.register_module()
+class SoftMultilabelMiner(PairMiner):
+    """Soft multilabel-guided hard negative mining (Eq. 3).
+
+    A similar pair whose soft multilabels agree more than the threshold T is
+    positive, any other similar pair a hard negative.
+
+    Args:
+        ratio (float): Mining ratio p. Defaults to 0.005.
+        threshold (str): ``'ema'``, the published code: T starts as the
+            ``int(p M)``-th largest agreement over all pairs of the target
+            training set and then follows the batches', ``T = 0.9 T + 0.1
+            t_batch``, each batch being mined with the T before it; or
+            ``'batch'``, the paper's text: T is the batch's own t_batch.
+            Defaults to 'ema'.
+        momentum (float): Weight of the old T. Defaults to 0.9.
+    """
+
+    def __init__(
+        self,
+        ratio: float = 0.005,
+        threshold: str = 'ema',
+        momentum: float = 0.9,
+    ) -> None:
+        super().__init__(ratio)
+        if threshold not in ('ema', 'batch'):
+            raise ValueError(
+                f"threshold must be 'ema' or 'batch', but is {threshold!r}."
+            )
+        self.follows_batch = threshold == 'batch'
+        self.momentum = momentum
+        self.register_buffer('threshold', torch.tensor(float('nan')))
+
+    @torch.no_grad()
+    def forward(self, features: Tensor, soft_multilabel: Tensor) -> MinedPairs:
+        """Mine a batch, then move the threshold.
+
+        Args:
+            features (Tensor): Unit-norm target features, (N, D).
+            soft_multilabel (Tensor): Their soft multilabels, (N, N_p).
+
+        Returns:
+            MinedPairs: k pairs; with k = 0 none, and T stays.
+        """
+        first, second, place = self.similar_pairs(features)
+        agreement = pairwise_agreement(soft_multilabel)
+        if not len(place):
+            return MinedPairs(first, second, place.bool())
+        batch_threshold = agreement.topk(len(place)).values[-1]
+        if self.follows_batch:
+            self.threshold.copy_(batch_threshold)
+        positive = agreement[place] > self.threshold
+        self.threshold.lerp_(
+            batch_threshold.to(self.threshold), 1 - self.momentum
+        )
+        return MinedPairs(first, second, positive)
+
+
+@MODELS.register_module()
+class FeatureGuidedMiner(PairMiner):
+    """The feature-guided baseline of Sec. 4.4.
+
+    The nearer half of the similar pairs is positive, the other half hard
+    negative; the soft multilabels have no say.
+    """
+
+    @torch.no_grad()
+    def forward(self, features: Tensor, soft_multilabel: Tensor) -> MinedPairs:
+        """Mine a batch, see :class:`SoftMultilabelMiner`."""
+        first, second, place = self.similar_pairs(features)
+        rank = torch.arange(len(place), device=place.device)
+        return MinedPairs(first, second, rank < (len(place) + 1) // 2)

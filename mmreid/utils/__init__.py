@@ -1,0 +1,3 @@
+from .run import exit_with_message, prepare_distributed
+
+__all__ = ['exit_with_message', 'prepare_distributed']
