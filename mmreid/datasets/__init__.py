@@ -1,0 +1,26 @@
+"""Data sets in their official layouts, samplers and transforms."""
+
+from .base import BaseReIDDataset, Record
+from .cross_domain import CrossDomainDataset
+from .cuhk01 import CUHK01
+from .dukemtmc_reid import DukeMTMCreID
+from .manifest import ReIDManifest
+from .market1501 import Market1501
+from .msmt17 import MSMT17
+from .prid2011 import PRID2011
+from .samplers import *  # noqa: F401,F403
+from .transforms import *  # noqa: F401,F403
+from .viper import VIPeR
+
+__all__ = [
+    'BaseReIDDataset',
+    'CUHK01',
+    'CrossDomainDataset',
+    'DukeMTMCreID',
+    'MSMT17',
+    'Market1501',
+    'PRID2011',
+    'ReIDManifest',
+    'Record',
+    'VIPeR',
+]

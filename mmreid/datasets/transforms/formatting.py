@@ -1,0 +1,44 @@
+"""The end of every pipeline: one small tensor and five plain integers."""
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from mmreid.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackReIDInputs(BaseTransform):
+    """Pack an item so that it is cheap to hand from a worker to the loop.
+
+    Required keys: ``img``, uint8 of shape (H, W, 3), ``person_id``,
+    ``camera_id``, ``sample_idx`` and ``is_query``.
+
+    The result is ``dict(inputs, data_samples)``: ``inputs`` is a contiguous
+    uint8 tensor of shape (3, H, W), in the channel order of ``img`` (BGR),
+    and ``data_samples`` a dict of the integers ``person_id``, ``camera_id``,
+    ``sample_idx``, ``is_query`` and ``skipped_idx``. The latter is -1, or the
+    index of the unreadable image in whose place this one is delivered.
+    MMEngine's ``default_collate`` makes int64 tensors of shape (N, ) of them.
+
+    Raises:
+        TypeError: If ``img`` is not uint8 with three channels.
+    """
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
+            raise TypeError(
+                'PackReIDInputs expects a uint8 image of shape (H, W, 3), '
+                f'got {img.dtype} of shape {img.shape}: leave normalisation '
+                'to the data preprocessor.'
+            )
+        # Plain integers: each tensor would cross the worker's queue as one
+        # file descriptor of its own.
+        data_samples = {
+            key: int(results[key])
+            for key in ('person_id', 'camera_id', 'sample_idx', 'is_query')
+        }
+        data_samples['skipped_idx'] = int(results.get('skipped_idx', -1))
+        inputs = np.ascontiguousarray(img.transpose(2, 0, 1))
+        return dict(inputs=torch.from_numpy(inputs), data_samples=data_samples)
