@@ -76,6 +76,7 @@ class MARHook(Hook):
                 dataset.num_target_images, head.num_reference_persons
             )
 
+    @torch.no_grad()
     def before_stage(self, runner, stage) -> None:
         """Measure scale, threshold and references as the stage begins."""
         if stage.name != 'main' or runner.iter != stage.begin:
@@ -117,7 +118,6 @@ class MARHook(Hook):
             )
         model.train(was_training)
 
-    @torch.no_grad()
     def _extract(self, runner, model, domain: str) -> tuple[Tensor, dict]:
         """Features and labels of every image of a domain, on every rank."""
         dataset = runner.train_loop.dataset
@@ -136,6 +136,9 @@ class MARHook(Hook):
         )
         features, labels = [], []
         for batch in loader:
+            if domain == 'source':
+                # To be normalised as the source is in training.
+                batch['data_samples']['num_source'] = len(batch['inputs'])
             data = model.data_preprocessor(batch, False)
             features.append(model.extract_feat(data['inputs']))
             samples = data['data_samples']

@@ -1,8 +1,20 @@
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
 from mmreid.registry import HOOKS
+
+
+def _without_numpy(value):
+    """NumPy's scalars, which MMEngine's timer leaves, to Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: _without_numpy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_numpy(item) for item in value]
+    return value
 
 
 @HOOKS.register_module()
@@ -26,6 +38,8 @@ class StageHook(Hook):
             key: tuple(map(torch.as_tensor, buffer.data))
             for key, buffer in hub['log_scalars'].items()
         }
+        for key in checkpoint.keys() - {'state_dict'}:
+            checkpoint[key] = _without_numpy(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Tensors to log history; enter the stage that is resumed."""

@@ -141,7 +141,7 @@ class MAR(BaseReID):
             sample_idx[pairs.second],
             pairs.positive,
         )
-        num_positives = pairs.positive.sum()
+        num_positives = pairs.positive.sum().float()
         counters = dict(
             loss_mdl=self.mdl_weight * self.loss_mdl(target, *pairs),
             mined_positives=num_positives,

@@ -51,7 +51,7 @@ class ReferenceAgentHead(BaseModule):
         self.measures_scale = scale == 'auto'
         self.register_buffer(
             'scale',
-            torch.tensor(float('nan') if self.measures_scale else scale),
+            torch.tensor(float('nan' if self.measures_scale else scale)),
         )
 
     def logits(self, features: Tensor) -> Tensor:

@@ -67,9 +67,10 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data (dict): ``inputs``, uint8 (N, 3, H, W), BGR; and
-                ``data_samples``, a dict of tensors (N, ) and, in training,
-                of the integers ``seed``, ``iteration`` and ``num_source``
-                (the batch holds its source images first).
+                ``data_samples``, a dict of tensors (N, ); of
+                ``num_source``, how many of the images, the first ones, are
+                normalised as the source (none without it); and, in
+                training, of the integers ``seed`` and ``iteration``.
             training (bool): Whether to augment. Defaults to False.
 
         Returns:
@@ -82,7 +83,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         if self.bgr_to_rgb:
             inputs = inputs.flip(1)
         inputs = inputs.float()
-        num_source = samples['num_source'] if training else 0
+        num_source = samples.get('num_source', 0)
         source = (inputs[:num_source] - self.source_mean) / self.source_std
         target = (inputs[num_source:] - self.mean) / self.std
         return dict(inputs=torch.cat([source, target]), data_samples=samples)

@@ -66,8 +66,8 @@ class PairMiner(nn.Module):
 class SoftMultilabelMiner(PairMiner):
     """Soft multilabel-guided hard negative mining (Eq. 3).
 
-    A similar pair whose soft multilabels agree more than the threshold T is
-    positive, any other similar pair a hard negative.
+    A similar pair whose soft multilabels agree more than the threshold T
+    (``'batch'``: at least T) is positive, any other a hard negative.
 
     Args:
         ratio (float): Mining ratio p. Defaults to 0.005.
@@ -113,10 +113,14 @@ class SoftMultilabelMiner(PairMiner):
         batch_threshold = agreement.topk(len(place)).values[-1]
         if self.follows_batch:
             self.threshold.copy_(batch_threshold)
-        positive = agreement[place] > self.threshold
-        self.threshold.lerp_(
-            batch_threshold.to(self.threshold), 1 - self.momentum
-        )
+            # Eq. 3 counts the pair at T in; the published code, whose T is
+            # not of this batch, asks for more than T.
+            positive = agreement[place] >= batch_threshold
+        else:
+            positive = agreement[place] > self.threshold
+            self.threshold.lerp_(
+                batch_threshold.to(self.threshold), 1 - self.momentum
+            )
         return MinedPairs(first, second, positive)
 
 

@@ -63,10 +63,7 @@ class SoftMultilabelMemory(nn.Module):
             self.visited.zero_()
             return
         if not len(self.rows):
-            # Testing needs no memory.
-            state_dict.pop(prefix + 'rows')
-            state_dict.pop(prefix + 'visited')
-            return
+            return  # testing needs no memory
         if rows.shape != self.rows.shape:
             raise ValueError(
                 'The checkpoint holds a soft multilabel memory of '

@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo demo-smoke test test-slow test-data lint install clean
+
+install: $(STAMP)
+
+$(STAMP): setup.py $(wildcard requirements/*.txt)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c requirements/constraints.txt -e '.[tests]'
+	touch $@
+
+# Draws the embedded data, trains MAR on it and compares: table and picture.
+demo: $(STAMP)
+	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
+
+# The same with a tenth of the training: that it runs, not what it reaches.
+demo-smoke: $(STAMP)
+	$(BIN)/python tools/demo.py --work-dir work_dirs/demo_smoke --smoke
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m 'not slow and not real_data'
+
+# Tests that train for more than some seconds.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+# Tests that read real data sets below $$MMREID_DATA.
+test-data: $(STAMP)
+	$(BIN)/python -m pytest -m real_data
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) work_dirs build *.egg-info

@@ -1,0 +1,3 @@
+# Control: everything but L_MDL.
+_base_ = 'mar_cuhk_market_small.py'
+model = dict(miner=None)

@@ -1,0 +1,60 @@
+# MAR on embedded pedestrians (tools/demo.py draws them): a small network that
+# two CPU cores train in minutes.
+_base_ = [
+    '../_base_/models/mar_r50.py',
+    '../_base_/schedules/mar_20e.py',
+    '../_base_/mar_runtime.py',
+]
+
+data_root = 'work_dirs/demo/data'
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(32, 64)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+target = dict(type='Market1501', data_root=data_root)
+
+train_dataloader = dict(
+    num_workers=1,
+    dataset=dict(
+        type='CrossDomainDataset',
+        source=dict(type='MSMT17', data_root=data_root),
+        target=dict(target, labelled=False),
+        pipeline=pipeline))
+test_dataloader = dict(
+    batch_size=256,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(target, split='test', pipeline=pipeline))
+test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
+test_cfg = dict()
+
+model = dict(
+    data_preprocessor=dict(
+        type='ReIDDataPreprocessor',
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        crop_padding=2),
+    backbone=dict(depth=18, base_channels=32, init_cfg=None),
+    head=dict(num_agents=300, in_channels=256))
+
+train_cfg = dict(
+    stages=dict(
+        pretrain=dict(
+            max_epochs=20,
+            optim_wrapper=dict(
+                optimizer=dict(lr=0.05, weight_decay=5e-4)),
+            param_scheduler=[
+                dict(type='CosineAnnealingLR', eta_min=1e-4)
+            ]),
+        main=dict(
+            batch_size=dict(source=128, target=128),
+            max_epochs=20,
+            param_scheduler=[
+                dict(type='MultiStepLR', milestones=[12, 17], gamma=0.1)
+            ])))
+
+# Reads the target's labels for the log, never for a loss.
+custom_hooks = [dict(type='MiningPurityHook', dataset=target)]
+default_hooks = dict(logger=dict(interval=20))

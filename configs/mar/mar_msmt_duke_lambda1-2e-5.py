@@ -1,0 +1,3 @@
+# Fig. 7 (a).
+_base_ = 'mar_msmt_duke.py'
+model = dict(lambda1=2e-5)

@@ -1,0 +1,3 @@
+# Fig. 7 (b).
+_base_ = 'mar_msmt_duke.py'
+model = dict(lambda2=200)

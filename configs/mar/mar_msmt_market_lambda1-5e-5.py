@@ -1,0 +1,3 @@
+# Fig. 7 (a).
+_base_ = 'mar_msmt_market.py'
+model = dict(lambda1=5e-5)

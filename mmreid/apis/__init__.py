@@ -1,0 +1,3 @@
+from .adapt_bn import adapt_bn
+
+__all__ = ['adapt_bn']

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def requirements(name: str) -> list[str]:
+    """The lines of requirements/<name>.txt that name a package."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+version = {}
+exec((ROOT / 'mmreid' / 'version.py').read_text(), version)
+
+setup(
+    name='mmreid',
+    version=version['__version__'],
+    description='Person re-identification on cameras that have no labels',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmreid', 'mmreid.*']),
+    python_requires='>=3.10,<3.13',
+    install_requires=requirements('runtime'),
+    extras_require={'tests': requirements('tests')},
+)

@@ -1,0 +1,69 @@
+import mar_reference as ref
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmreid.models.utils import kth_largest_agreement, pairwise_agreement
+
+
+def test_pairwise_agreement_is_the_sum_of_minima():
+    labels = ref.double(7, 5).softmax(1)
+    expected = [
+        ref.agreement(labels[i], labels[j]) for i, j in ref.all_pairs(7)
+    ]
+    ref.close(pairwise_agreement(labels), torch.stack(expected))
+
+
+def sorted_agreements(labels):
+    """All of them, by the formula of the selection, in descending order."""
+    distance = torch.cdist(labels, labels, p=1)
+    first, second = torch.triu_indices(len(labels), len(labels), 1)
+    agreement = 1 - distance[first, second] / 2
+    return agreement.clamp(0, 1).sort(descending=True).values
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    num=st.integers(2, 12),
+    distinct=st.integers(1, 12),
+    chunk_size=st.integers(1, 14),
+    sharpness=st.sampled_from([0.0, 1.0, 30.0, 1e6]),
+    data=st.data(),
+)
+def test_kth_largest_equals_sorting(
+    num, distinct, chunk_size, sharpness, data
+):
+    # Repeated rows tie, and 1e6 gives one-hot rows: agreements 0 and 1.
+    rows = (sharpness * ref.double(distinct, 6, seed=num)).softmax(1).float()
+    labels = rows[torch.arange(num) % distinct]
+    num_pairs = num * (num - 1) // 2
+    expected = sorted_agreements(labels)
+    drawn = data.draw(st.integers(1, num_pairs))
+    for k in {1, drawn, num_pairs}:
+        found = kth_largest_agreement(labels, k, chunk_size)
+        assert found.dtype == torch.float32 and found.dim() == 0
+        # Bit by bit: the same numbers are compared, none is rounded.
+        assert found == expected[k - 1]
+        slow = ref.kth_largest_agreement(labels.double(), k)
+        assert abs(found.item() - slow) < 1e-6
+
+
+def test_kth_largest_of_many_pairs():
+    labels = (3 * ref.double(150, 20)).softmax(1).float()
+    expected = sorted_agreements(labels)
+    for k in (1, 55, 5000, 11175):
+        assert kth_largest_agreement(labels, k, 64) == expected[k - 1]
+
+
+def test_kth_largest_leaves_its_input_alone():
+    labels = ref.double(6, 5).softmax(1).float()
+    before = labels.clone()
+    kth_largest_agreement(labels, 3, 2)
+    assert torch.equal(labels, before)
+
+
+@pytest.mark.parametrize('k', [0, 11, -1])
+def test_kth_largest_needs_a_rank_among_the_pairs(k):
+    with pytest.raises(ValueError, match='between 1 and the number of pairs'):
+        kth_largest_agreement(torch.zeros(5, 3), k)

@@ -1,0 +1,46 @@
+"""Mean and standard deviation per channel of a data set's training images.
+
+For ``data_preprocessor`` of a config: of 255, in RGB order, over all pixels
+of the images as they lie on disk.
+"""
+
+import argparse
+import sys
+
+import cv2
+import numpy as np
+from mmengine.registry import init_default_scope
+
+from mmreid.registry import DATASETS
+from mmreid.utils import exit_with_message
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('type', help='data set, e.g. Market1501')
+    parser.add_argument('data_root', help='its folder')
+    args = parser.parse_args()
+    init_default_scope('mmreid')
+    dataset = DATASETS.build(
+        dict(
+            type=args.type,
+            data_root=args.data_root,
+            pipeline=[dict(type='LoadReIDImage')],
+        )
+    )
+    total = square = count = 0
+    for item in dataset:
+        pixels = item['img'].reshape(-1, 3).astype(np.float64)
+        total = total + pixels.sum(0)
+        square = square + (pixels**2).sum(0)
+        count += len(pixels)
+    mean = total / count
+    std = np.sqrt(square / count - mean**2)
+    for name, values in (('mean', mean), ('std', std)):
+        print(f'{name}=({", ".join(f"{v:.4f}" for v in values[::-1])})')
+
+
+if __name__ == '__main__':
+    cv2.setNumThreads(1)
+    with exit_with_message():
+        sys.exit(main())
