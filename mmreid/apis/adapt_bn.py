@@ -1,10 +1,11 @@
 import torch
 from mmengine.dataset import default_collate
-from mmpretrain.engine.hooks.precise_bn_hook import update_bn_stats
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset, Subset
 
 
+@torch.no_grad()
 def adapt_bn(
     model: nn.Module,
     dataset: Dataset,
@@ -44,6 +45,14 @@ def adapt_bn(
         collate_fn=default_collate,
         drop_last=True,
     )
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average over batches
     model.train()
-    update_bn_stats(model, loader, len(dataset), logger='silent')
+    for batch in loader:
+        model(**model.data_preprocessor(batch, False))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
     return model.eval()

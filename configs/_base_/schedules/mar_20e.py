@@ -11,6 +11,7 @@ optim_wrapper = dict(
 
 train_cfg = dict(
     type='StagedTrainLoop',
+    order=['pretrain', 'main'],
     stages=dict(
         pretrain=dict(
             batch_size=dict(source=64),
