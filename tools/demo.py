@@ -54,14 +54,14 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = 'none'
     cfg.randomness.seed = args.seed
     data_dir = args.data_dir or osp.join(args.work_dir, 'data')
-    people = {}
+    people = dict(source_ids=cfg.model.head.num_agents)
     if args.smoke:
         people = dict(source_ids=40, target_train_ids=30, target_test_ids=20)
         cfg.model.head.num_agents = people['source_ids']
         stages = cfg.train_cfg.stages
-        stages.pretrain.max_epochs = 4
-        stages.main.max_epochs = 3
-        stages.main.batch_size = dict(source=64, target=64)
+        stages.pretrain.max_epochs = 3
+        stages.main.max_iters = 10
+        stages.main.batch_size = dict(source=32, target=64)
     print(f'Drawing pedestrians in {data_dir} ...', flush=True)
     write_benchmark(data_dir, **people)
     dataset = cfg.train_dataloader.dataset

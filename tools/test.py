@@ -67,10 +67,17 @@ def main() -> None:
         or cfg.get('work_dir')
         or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     )
+    # Of a config that a resumed run left in its work dir.
+    cfg.resume = False
     cfg.load_from = None if args.checkpoint == 'none' else args.checkpoint
     if args.amp:
         cfg.model.amp = True
     if args.val:
+        if 'val_dataloader' not in cfg:
+            raise ValueError(
+                f"--val: '{args.config}' has no val_dataloader, that is no "
+                'validation identities.'
+            )
         cfg.test_dataloader = cfg.val_dataloader
         cfg.test_evaluator = cfg.val_evaluator
     if args.ap:

@@ -6,7 +6,7 @@ import os.path as osp
 import sys
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmreid.utils import exit_with_message, prepare_distributed
 
@@ -65,10 +65,12 @@ def main() -> None:
         cfg.model.amp = True
     if args.seed is not None:
         cfg.randomness.seed = args.seed
+    if args.resume == 'auto':
+        # None if nothing is saved yet: the run then begins as configured.
+        args.resume = find_latest_checkpoint(cfg.work_dir)
     if args.resume:
         cfg.resume = True
-        if args.resume != 'auto':
-            cfg.load_from = args.resume
+        cfg.load_from = args.resume
     prepare_distributed(cfg)
     Runner.from_cfg(cfg).train()
 

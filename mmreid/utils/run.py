@@ -1,6 +1,5 @@
 import contextlib
 import os
-import pickle
 import sys
 from collections.abc import Iterator
 
@@ -38,13 +37,6 @@ def exit_with_message() -> Iterator[None]:
     """
     try:
         yield
-    except pickle.UnpicklingError as error:
-        _exit(
-            'The checkpoint holds pickled objects, which could run any code '
-            'when loaded, so only tensors are read by default. If you trust '
-            'its origin, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1.',
-            error,
-        )
     except (ValueError, FileNotFoundError, KeyError, OSError) as error:
         _exit(str(error), error)
 

@@ -12,8 +12,9 @@ class DomainSampler(Sampler[int]):
     """A fixed number of images of each domain per batch, at any iteration.
 
     Batch k is a pure function of (seed, stage, k): training resumes at any
-    iteration without walking there. An epoch is one pass over the first
-    domain of ``batch_size``; the others are reshuffled at the start of each
+    iteration without walking there. The domains keep the order of
+    ``domains``; an epoch is one pass over the first of them that
+    ``batch_size`` names. The others are reshuffled at the start of each
     epoch and each time they run out. Images that do not fill a batch are
     left to later passes. The batch is that of all ranks together: each one
     reads its share of each domain.
@@ -62,6 +63,8 @@ class DomainSampler(Sampler[int]):
                     f'and does not divide by the {self.world_size} ranks.'
                 )
         self.domains = domains
+        # In the order of the data set, whatever that of a config is.
+        batch_size = {d: batch_size[d] for d in domains if d in batch_size}
         self.batch_size = batch_size
         self.seed = seed
         self.stream = stream

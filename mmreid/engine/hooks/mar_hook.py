@@ -59,18 +59,15 @@ class MARHook(Hook):
         for stage in loop.stages:
             if stage.name != 'main' or not model.miner:
                 continue
-            for what, num in (
-                ('batch', stage.batch_size['target']),
-                ('training set', dataset.num_target_images),
-            ):
-                if not model.miner.num_similar(num):
-                    raise ValueError(
-                        f'The mining ratio {model.miner.ratio} of the '
-                        f'{num * (num - 1) // 2} pairs of a target {what} of '
-                        f'{num} images is less than one pair, so nothing '
-                        'would be mined: enlarge it or '
-                        'model.miner.ratio.'
-                    )
+            num = stage.batch_size['target']
+            if not model.miner.num_similar(num):
+                raise ValueError(
+                    f'The mining ratio {model.miner.ratio} of the '
+                    f'{num * (num - 1) // 2} pairs of {num} target images in '
+                    'a batch is less than one pair, so nothing would be '
+                    'mined: enlarge batch_size.target of the stage or '
+                    'model.miner.ratio.'
+                )
         if model.memory:
             model.memory.allocate(
                 dataset.num_target_images, head.num_reference_persons

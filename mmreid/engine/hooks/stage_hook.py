@@ -31,6 +31,8 @@ class StageHook(Hook):
       ``weights_only=False``; here it is stored as tensors.
     """
 
+    _ended = None
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Log history to tensors."""
         hub = checkpoint['message_hub']
@@ -60,19 +62,23 @@ class StageHook(Hook):
         stage = loop.stage_at(iteration)
         loop.enter(stage)
         if iteration == stage.begin:
-            # Its optimiser starts afresh: the checkpoint's is the previous
-            # stage's.
-            del checkpoint['optimizer'], checkpoint['param_schedulers']
-            self._resumed_at_boundary = bool(iteration)
+            # Its optimiser starts afresh: a checkpoint of the iteration
+            # holds the previous stage's.
+            checkpoint.pop('optimizer', None)
+            checkpoint.pop('param_schedulers', None)
+        # The stage that ended just there: a kill may have cut its end off.
+        ended = [stage for stage in loop.stages if stage.end == iteration]
+        self._ended = ended[0] if ended else None
+
+    def _make_up_for_end(self, runner) -> None:
+        ended, self._ended = self._ended, None
+        if ended:
+            runner.call_hook('after_stage', stage=ended)
 
     def before_stage(self, runner, stage) -> None:
         """Say what follows; make up for a stage's end that a kill cut off."""
         loop = runner.train_loop
-        if getattr(self, '_resumed_at_boundary', False):
-            self._resumed_at_boundary = False
-            runner.call_hook(
-                'after_stage', stage=loop.stages[stage.number - 1]
-            )
+        self._make_up_for_end(runner)
         batch = ' + '.join(
             f'{num} {domain}' for domain, num in stage.batch_size.items()
         )
@@ -82,6 +88,10 @@ class StageHook(Hook):
             f'{stage.epoch_length} per epoch, {batch} images per iteration, '
             f'seed {runner.seed}.'
         )
+
+    def after_train(self, runner) -> None:
+        """Make up for the last stage's end that a kill cut off."""
+        self._make_up_for_end(runner)
 
     def after_stage(self, runner, stage) -> None:
         """Keep the weights."""

@@ -66,14 +66,17 @@ class StagedTrainLoop(BaseLoop):
             ``domains``, such as :class:`CrossDomainDataset`) and arguments
             of :class:`torch.utils.data.DataLoader` except for sampler and
             batch size, which are the stage's.
-        stages (dict[str, dict]): In order of training: name -> dict of
-            ``batch_size`` (images per domain over all ranks, e.g.
-            ``dict(source=184, target=184)``; an epoch is one pass over the
-            first), ``max_epochs`` or ``max_iters``, and optionally
+        stages (dict[str, dict]): Name -> dict of ``batch_size`` (images
+            per domain over all ranks, e.g. ``dict(source=184, target=184)``;
+            an epoch is one pass over the first domain of the data set that
+            it names), ``max_epochs`` or ``max_iters``, and optionally
             ``optim_wrapper`` (default: the config's own), a list
             ``param_scheduler`` counting epochs from the start of the stage,
             and ``val_interval`` in epochs (default: at the stage's end
             only).
+        order (list[str]): The names in order of training. (A list, for
+            MMEngine sorts the keys of a config that it writes to the work
+            dir.)
         first_stage (str, optional): Start with this stage, given the
             weights of ``load_from``. Defaults to None, the first one.
     """
@@ -83,6 +86,7 @@ class StagedTrainLoop(BaseLoop):
         runner,
         dataloader: dict,
         stages: dict,
+        order: list[str],
         first_stage: str | None = None,
     ) -> None:
         loader_args = copy.deepcopy(dataloader)
@@ -90,7 +94,12 @@ class StagedTrainLoop(BaseLoop):
         self.dataset.full_init()
         self._loader_args = loader_args
         self._runner = runner
-        self.stages = self._parse(stages)
+        if sorted(order) != sorted(stages):
+            raise ValueError(
+                f'train_cfg.order must name each of the stages '
+                f'{sorted(stages)} once, but is {list(order)}.'
+            )
+        self.stages = self._parse({name: stages[name] for name in order})
         super().__init__(runner, self._build_dataloader(self.stages[0], 0))
         names = [stage.name for stage in self.stages]
         if first_stage is not None and first_stage not in names:

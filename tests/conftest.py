@@ -1,0 +1,35 @@
+import mmengine.runner.runner
+import pytest
+import tiny_mar
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def no_environment_report():
+    """Each Runner would ask every compiler for its version."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(mmengine.runner.runner, 'collect_env', dict)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope='session')
+def benchmark(tmp_path_factory):
+    """Folder of a tiny source and target, see ``tiny_mar``; read only."""
+    root = tmp_path_factory.mktemp('benchmark')
+    tiny_mar.write_benchmark(str(root))
+    return str(root)
+
+
+@pytest.fixture
+def tiny_config(benchmark, tmp_path):
+    """``tiny_mar.tiny_config`` on that, with a work dir of its own."""
+
+    def config(work_dir='run', **changes):
+        return tiny_mar.tiny_config(
+            benchmark, str(tmp_path / work_dir), **changes
+        )
+
+    return config

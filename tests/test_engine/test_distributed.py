@@ -1,0 +1,127 @@
+import json
+import os
+import os.path as osp
+import socket
+import subprocess
+import sys
+
+import pytest
+import tiny_mar
+import torch
+from mmengine.runner import Runner
+from tiny_mar import END, NUM_TARGETS, train
+
+# Two processes start torch and train: seconds each.
+TOOLS = osp.join(tiny_mar.ROOT, 'tools')
+
+
+def run_two(tool, *arguments):
+    """A tool's two-process script."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    env = dict(os.environ, PORT=str(port), OMP_NUM_THREADS='1')
+    # torchrun lies beside the interpreter; the config imports tiny_mar.
+    env['PATH'] = osp.dirname(sys.executable) + os.pathsep + env['PATH']
+    env['PYTHONPATH'] = os.pathsep.join(
+        [osp.dirname(tiny_mar.__file__), env.get('PYTHONPATH', '')]
+    )
+    result = subprocess.run(
+        ['bash', f'{TOOLS}/{tool}', *map(str, arguments)],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope='module')
+def config(benchmark, tmp_path_factory):
+    """Work dir and config of a network whose batch norms stay as they are.
+
+    Batch statistics are those of a process; without them two processes have
+    to do what one does.
+    """
+    folder = tmp_path_factory.mktemp('distributed')
+    cfg = tiny_mar.tiny_config(
+        benchmark,
+        str(folder / 'two'),
+        model__backbone__norm_eval=True,
+        custom_hooks=[dict(type='DumpRankHook')],
+        log_level='INFO',
+    )
+    cfg.custom_imports = dict(imports=['tiny_mar'])
+    cfg.update(
+        val_dataloader=cfg.test_dataloader,
+        val_evaluator=cfg.test_evaluator,
+        val_cfg=dict(),
+    )
+    cfg.dump(str(folder / 'tiny.py'))
+    return folder, cfg
+
+
+@pytest.fixture(scope='module')
+def trained(config):
+    """Both trainings: by two processes, and by this one."""
+    folder, cfg = config
+    output = run_two('dist_train.sh', folder / 'tiny.py', 2)
+    cfg = cfg.copy()
+    cfg.work_dir = str(folder / 'one')
+    cfg.experiment_name += '_one'
+    return folder, output, train(cfg)
+
+
+def test_two_processes_train_as_one(trained):
+    folder, output, runner = trained
+    one = dict(runner.model.state_dict())
+    two = torch.load(folder / 'two' / f'iter_{END}.pth', weights_only=True)[
+        'state_dict'
+    ]
+    assert one.keys() == two.keys()
+    # All that MAR keeps besides the weights is among it.
+    assert one['memory.rows'].shape == (NUM_TARGETS, 6)
+    assert one['memory.visited'].any() and one['miner.threshold'] > 0
+    assert len(one['loss_cml.mean']) == len(one['loss_cml.std']) == 6
+    for key, value in one.items():
+        torch.testing.assert_close(
+            two[key],
+            value,
+            rtol=1e-4,
+            atol=1e-5,
+            msg=lambda m, key=key: f'{key}: {m}',
+        )
+    # Evaluated after each stage.
+    assert output.count('rank-1   rank-5  rank-10  rank-20') == 2
+
+
+def test_ranks_hold_the_same(trained):
+    folder, _, _ = trained
+    first, second = (
+        torch.load(folder / 'two' / f'rank{rank}.pth', weights_only=True)
+        for rank in range(2)
+    )
+    tiny_mar.assert_same(first, second)
+    assert not (folder / 'one' / 'rank1.pth').exists()
+
+
+def test_metrics_do_not_depend_on_processes(trained):
+    folder, _, _ = trained
+    checkpoint = str(folder / 'two' / 'stage_main.pth')
+    out = folder / 'out.json'
+    run_two(
+        *('dist_test.sh', folder / 'tiny.py', checkpoint, 2),
+        *('--work-dir', folder / 'test', '--out', out),
+    )
+    cfg = tiny_mar.Config.fromfile(str(folder / 'tiny.py'))
+    cfg.update(
+        work_dir=str(folder / 'here'),
+        load_from=checkpoint,
+        custom_hooks=[],
+        experiment_name='here',
+    )
+    metrics = Runner.from_cfg(cfg).test()
+    # Exactly, and not trivial.
+    assert json.loads(out.read_text()) == metrics
+    assert 0 < metrics['mAP'] < 100

@@ -1,0 +1,173 @@
+from itertools import combinations
+from math import log
+from statistics import fmean, stdev
+
+import cv2
+import pytest
+import tiny_mar
+import torch
+from mmengine.runner import Runner
+from tiny_mar import BOUNDARY, MINING, NUM_TARGETS, train
+
+from mmreid.engine import MARHook
+
+KILL = dict(type='KillHook', event='before_train_iter', at=BOUNDARY)
+
+
+def runner_at_main(cfg):
+    """A runner as it is when the main stage has just begun."""
+    runner = Runner.from_cfg(cfg)
+    with pytest.raises(tiny_mar.Killed):
+        runner.train()
+    return runner
+
+
+@torch.no_grad()
+def slow_features(runner, domain):
+    """Feature, person and camera of each image, one after the other."""
+    runner.model.eval()
+    dataset = runner.train_loop.dataset
+    rows = []
+    for index in dataset.domains[domain]:
+        info = dataset.get_data_info(index)
+        image = cv2.imread(info['img_path'])[..., ::-1].copy()
+        image = (torch.from_numpy(image).float() - 120) / 60
+        (feature,) = runner.model.extract_feat(image.permute(2, 0, 1)[None])
+        rows.append((feature.double(), info['person_id'], info['camera_id']))
+    return rows
+
+
+def unit(vector):
+    return vector / vector.square().sum().sqrt()
+
+
+@pytest.mark.parametrize('scale', ['auto', 12.0])
+def test_start_of_the_main_stage(tiny_config, scale):
+    runner = runner_at_main(
+        tiny_config(
+            custom_hooks=[KILL],
+            model__head__scale=scale,
+            default_hooks__mar__batch_size=5,
+        )
+    )
+    model = runner.model
+    assert model.training
+    agents = model.head.agents.detach().double()
+    if scale == 'auto':
+        scale = fmean(
+            (feature @ agents[person]).item()
+            for feature, person, _ in slow_features(runner, 'source')
+        )
+    assert model.head.scale.item() == pytest.approx(scale, rel=1e-4)
+
+    labels, cameras = [], []
+    for feature, _, camera in slow_features(runner, 'target'):
+        cosines = torch.stack([unit(a) @ unit(feature) for a in agents])
+        labels.append((scale * cosines).softmax(0).tolist())
+        cameras.append(camera)
+    assert len(labels) == NUM_TARGETS
+    agreements = sorted(
+        sum(map(min, first, second))
+        for first, second in combinations(labels, 2)
+    )
+    # k = int(p M) of M = 21 * 20 / 2 pairs.
+    expected = agreements[-int(0.25 * 210)]
+    assert model.miner.threshold.item() == pytest.approx(expected, rel=1e-4)
+    for agent in range(len(agents)):
+        means, stds = [], []
+        for camera in set(cameras):
+            values = [
+                log(label[agent])
+                for label, c in zip(labels, cameras, strict=True)
+                if c == camera
+            ]
+            means.append(fmean(values))
+            stds.append(stdev(values))
+        assert len(means) == 3
+        for reference, value in (
+            (model.loss_cml.mean, fmean(means)),
+            (model.loss_cml.std, fmean(stds)),
+        ):
+            assert reference[agent].item() == pytest.approx(value, rel=1e-3)
+
+
+def test_features_come_in_order(tiny_config):
+    """Also with a worker and a last batch that is not full."""
+    runner = runner_at_main(
+        tiny_config(custom_hooks=[KILL], train_dataloader__num_workers=1)
+    )
+    for domain in ('source', 'target'):
+        rows = slow_features(runner, domain)
+        features, samples = MARHook(batch_size=8)._extract(
+            runner, runner.model, domain
+        )
+        torch.testing.assert_close(
+            features.double(),
+            torch.stack([row[0] for row in rows]),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+        for place, key in ((1, 'person_id'), (2, 'camera_id')):
+            assert samples[key].tolist() == [row[place] for row in rows]
+
+
+def test_resuming_does_not_measure_again(tiny_config, monkeypatch):
+    kill = dict(KILL, at=MINING + 3)
+    with pytest.raises(tiny_mar.Killed):
+        train(tiny_config(custom_hooks=[kill]))
+
+    def extract(*args):
+        raise AssertionError('measured again')
+
+    monkeypatch.setattr(MARHook, '_extract', extract)
+    runner = train(tiny_config(resume=True))
+    assert runner.iter == tiny_mar.END
+
+
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        (
+            dict(model__head__num_agents=9),
+            'num_agents is 9, but the auxiliary set has 6 .* set it to 6',
+        ),
+        (
+            # 8 * 7 / 2 pairs.
+            dict(model__miner__ratio=0.035),
+            'ratio 0.035 of the 28 pairs of 8 target images in a batch',
+        ),
+    ],
+)
+def test_what_does_not_fit(tiny_config, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(tiny_config(**changes))
+
+
+def test_without_miner_and_memory(tiny_config):
+    runner = train(
+        tiny_config(
+            model=dict(miner=None, memory=None),
+            train_cfg__stages__pretrain__max_epochs=1,
+            train_cfg__stages__main__max_epochs=1,
+        )
+    )
+    assert runner.model.loss_cml.std.min() > 0
+
+
+def test_checkpoint_of_another_target(tiny_config, tmp_path):
+    first = train(tiny_config())
+    for name, error in (('main', True), ('pretrain', False)):
+        cfg = tiny_config(
+            f'other_{name}',
+            load_from=f'{first.work_dir}/stage_{name}.pth',
+            train_cfg__first_stage='main',
+            # Three images fewer.
+            train_dataloader__dataset__target__indices=18,
+        )
+        if error:
+            with pytest.raises(
+                ValueError, match='21 target images.* 18 x 6.*stage_pretrain'
+            ):
+                train(cfg)
+        else:
+            assert len(train(cfg).model.memory.rows) == 18

@@ -1,0 +1,139 @@
+import os
+
+import numpy as np
+import pytest
+import tiny_mar
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from tiny_mar import BOUNDARY, END, RecordHook, hook_of, train
+
+from mmreid.engine import StageHook
+
+
+@pytest.fixture(scope='module')
+def work_dir(benchmark, tmp_path_factory):
+    work_dir = str(tmp_path_factory.mktemp('run'))
+    train(
+        tiny_mar.tiny_config(
+            benchmark, work_dir, default_hooks__checkpoint__max_keep_ckpts=2
+        )
+    )
+    return work_dir
+
+
+def load(*path):
+    return torch.load(os.path.join(*path), weights_only=True)
+
+
+def plain(value):
+    """Whether a checkpoint holds this without pickling objects."""
+    if isinstance(value, dict):
+        return all(map(plain, [*value.keys(), *value.values()]))
+    if isinstance(value, list | tuple):
+        return all(map(plain, value))
+    return value is None or type(value) in (
+        bool,
+        int,
+        float,
+        str,
+        torch.Tensor,
+    )
+
+
+def test_checkpoints_are_plain(work_dir):
+    files = sorted(f for f in os.listdir(work_dir) if f.endswith('.pth'))
+    # The stages' are never deleted.
+    assert files == [
+        'iter_14.pth',
+        'iter_15.pth',
+        'stage_main.pth',
+        'stage_pretrain.pth',
+    ]
+    for file in files:
+        checkpoint = load(work_dir, file)
+        assert plain(checkpoint), file
+        assert checkpoint['message_hub']['log_scalars'], file
+        assert ('optimizer' in checkpoint) == file.startswith('iter')
+
+
+def test_stage_checkpoints_hold_the_ends(work_dir):
+    for name, iteration, mines in (
+        ('pretrain', BOUNDARY, False),
+        ('main', END, True),
+    ):
+        checkpoint = load(work_dir, f'stage_{name}.pth')
+        assert checkpoint['meta']['iter'] == iteration
+        states = checkpoint['state_dict']
+        # Of the pretraining, nothing belongs to the target.
+        assert ('memory.rows' in states) == mines
+        assert bool(states['miner.threshold'].isfinite()) == mines
+    tiny_mar.assert_same(states, load(work_dir, 'iter_15.pth')['state_dict'])
+
+
+def test_numpy_scalars_become_plain(tiny_config):
+    runner = Runner.from_cfg(tiny_config())
+    runner.train_loop  # noqa: B018, builds it
+    checkpoint = dict(
+        message_hub=dict(log_scalars={}, runtime_info=dict(a=np.int64(3))),
+        param_schedulers=[dict(last=[np.float32(0.5)], name='x')],
+        state_dict=dict(weight=torch.ones(1)),
+    )
+    hook_of(runner, StageHook).before_save_checkpoint(runner, checkpoint)
+    assert plain(checkpoint)
+    assert checkpoint['message_hub']['runtime_info'] == dict(a=3)
+    assert checkpoint['param_schedulers'][0]['last'] == [0.5]
+
+
+def test_resuming_restores_the_log(work_dir, tiny_config):
+    stored = load(work_dir, 'iter_14.pth')['message_hub']['log_scalars']
+    cfg = tiny_config(resume=True, load_from=f'{work_dir}/iter_14.pth')
+    runner = train(cfg)
+    scalars = runner.message_hub.log_scalars
+    assert {'train/loss', 'train/mined_positives'} <= stored.keys()
+    for key, (values, counts) in stored.items():
+        resumed = [torch.as_tensor(x) for x in scalars[key].data]
+        # Of the one iteration that was left there is a value more.
+        length = len(values)
+        assert torch.equal(resumed[0][:length], values), key
+        assert torch.equal(resumed[1][:length], counts), key
+    assert len(scalars['train/loss'].data[0]) == END
+
+
+def test_resuming_from_a_stage_checkpoint(work_dir, tiny_config):
+    runner = train(
+        tiny_config(
+            resume=True,
+            load_from=f'{work_dir}/stage_pretrain.pth',
+            custom_hooks=[dict(type='RecordHook')],
+        )
+    )
+    assert min(hook_of(runner, RecordHook).samples) == BOUNDARY
+    tiny_mar.assert_same(
+        dict(runner.model.state_dict()),
+        dict(load(work_dir, 'stage_main.pth')['state_dict']),
+    )
+
+
+def test_resuming_from_weights(work_dir, tiny_config, tmp_path):
+    file = str(tmp_path / 'weights.pth')
+    states = load(work_dir, 'stage_pretrain.pth')['state_dict']
+    for content in (dict(state_dict=states), states):
+        torch.save(content, file)
+        with pytest.raises(ValueError, match='weights only.*load_from'):
+            train(tiny_config(resume=True, load_from=file))
+
+
+def test_stage_is_announced(tiny_config, tmp_path):
+    runner = train(tiny_config(log_level='INFO'))
+    assert isinstance(runner.cfg, Config)
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    text = log.read_text()
+    assert (
+        "Stage 1 of 2, 'pretrain': iterations 1 to 6, 3 per epoch, 8 source "
+        'images per iteration, seed 0.'
+    ) in text
+    assert (
+        "Stage 2 of 2, 'main': iterations 7 to 15, 3 per epoch, 8 source + 8 "
+        'target images per iteration, seed 0.'
+    ) in text

@@ -1,0 +1,266 @@
+import json
+import multiprocessing
+import os
+import os.path as osp
+import re
+import runpy
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import tiny_mar
+import torch
+from mmengine.runner import Runner
+
+TOOLS = osp.join(tiny_mar.ROOT, 'tools')
+
+
+def _main(tool, arguments, folder):
+    """What the interpreter does with a script."""
+    for number, name in ((1, 'stdout'), (2, 'stderr')):
+        stream = open(f'{folder}/{name}', 'w', buffering=1)
+        os.dup2(stream.fileno(), number)
+        setattr(sys, name, stream)
+    sys.argv = [tool, *arguments]
+    runpy.run_path(osp.join(TOOLS, tool), run_name='__main__')
+
+
+@pytest.fixture
+def run_tool(tmp_path):
+    """Run a tool in a process of its own, forked to save the imports."""
+
+    def run(tool, *arguments):
+        process = multiprocessing.get_context('fork').Process(
+            target=_main, args=(tool, arguments, tmp_path)
+        )
+        process.start()
+        process.join()
+        return SimpleNamespace(
+            returncode=process.exitcode,
+            stdout=(tmp_path / 'stdout').read_text(),
+            stderr=(tmp_path / 'stderr').read_text(),
+        )
+
+    return run
+
+
+def errors_of(result):
+    """The one line that a tool ends with when the input is at fault."""
+    assert result.returncode == 1
+    assert 'Traceback' not in result.stderr + result.stdout
+    lines = [
+        line for line in result.stderr.splitlines() if line.startswith('error')
+    ]
+    assert len(lines) == 1 and result.stderr.endswith(lines[0] + '\n')
+    return lines[0]
+
+
+@pytest.fixture
+def config(tiny_config, tmp_path):
+    """Path of a tiny config."""
+
+    def write(**changes):
+        cfg = tiny_config(log_level='INFO', **changes)
+        file = str(tmp_path / 'tiny.py')
+        cfg.dump(file)
+        return file
+
+    return write
+
+
+@pytest.fixture(scope='module')
+def trained(benchmark, tmp_path_factory):
+    """Work dir of ``tools/train.py``, run as a user would."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    folder = tmp_path_factory.mktemp('config')
+    cfg = tiny_mar.tiny_config(benchmark, 'not_here', log_level='INFO')
+    cfg.update(
+        val_dataloader=cfg.test_dataloader,
+        val_evaluator=cfg.test_evaluator,
+        val_cfg=dict(),
+    )
+    file = str(folder / 'tiny.py')
+    cfg.dump(file)
+    result = subprocess.run(
+        [sys.executable, f'{TOOLS}/train.py', file]
+        + ['--work-dir', str(work_dir), '--seed', '3']
+        + ['--cfg-options', 'train_cfg.stages.main.max_epochs=2'],
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+        cwd=work_dir,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return SimpleNamespace(path=work_dir, config=file, result=result)
+
+
+def metrics_of(config, checkpoint, work_dir):
+    """The same in this process."""
+    cfg = tiny_mar.Config.fromfile(config)
+    cfg.update(
+        work_dir=str(work_dir),
+        load_from=checkpoint,
+        custom_hooks=[],
+        experiment_name=osp.basename(work_dir),
+    )
+    return Runner.from_cfg(cfg).test()
+
+
+def test_train(trained):
+    assert {
+        'iter_12.pth',
+        'stage_main.pth',
+        'stage_pretrain.pth',
+        'last_checkpoint',
+    } <= set(os.listdir(trained.path))
+    output = trained.result.stdout + trained.result.stderr
+    assert "Stage 2 of 2, 'main'" in output and 'seed 3' in output
+    # The table, after each of the stages.
+    assert output.count('rank-1   rank-5  rank-10  rank-20') == 2
+    checkpoint = torch.load(trained.path / 'stage_main.pth', weights_only=True)
+    assert checkpoint['meta']['seed'] == 3
+
+
+def test_resume_takes_the_last_checkpoint(trained, run_tool, tmp_path):
+    # The config has an epoch more than was trained.
+    result = run_tool(
+        *('train.py', trained.config, '--resume', '--seed', '3'),
+        *('--work-dir', str(trained.path)),
+        # Of no use when resuming.
+        *('--cfg-options', 'load_from=nowhere.pth'),
+    )
+    assert result.returncode == 0, result.stderr
+    assert 'iter: 12' in result.stdout + result.stderr
+    assert (trained.path / 'iter_15.pth').exists()
+    # The config that it left there, which says to resume, can be tested.
+    result = run_tool(
+        *('test.py', str(trained.path / 'tiny.py')),
+        *(str(trained.path / 'iter_15.pth'), '--work-dir', str(tmp_path)),
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_resume_from_a_named_checkpoint(trained, run_tool, tmp_path):
+    result = run_tool(
+        *('train.py', trained.config, '--work-dir', str(tmp_path / 'run')),
+        *('--resume', str(trained.path / 'iter_12.pth')),
+    )
+    assert result.returncode == 0, result.stderr
+    assert 'iter: 12' in result.stdout + result.stderr
+
+
+def test_resume_with_nothing_saved_starts(config, run_tool, tmp_path):
+    result = run_tool(
+        *('train.py', config(), '--resume', '--cfg-options'),
+        'train_cfg.stages.pretrain.max_epochs=1',
+        'train_cfg.stages.main.max_epochs=1',
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / 'run' / 'iter_6.pth').exists()
+
+
+@pytest.mark.parametrize('stage', ['main', 'pretrain'])
+def test_test(trained, run_tool, tmp_path, stage):
+    checkpoint = str(trained.path / f'stage_{stage}.pth')
+    result = run_tool(
+        *('test.py', trained.config, checkpoint, '--work-dir'),
+        *(str(tmp_path / 'run'), '--out', str(tmp_path / 'out.json')),
+    )
+    assert result.returncode == 0, result.stderr
+    output = result.stdout + result.stderr
+    assert 'rank-1   rank-5  rank-10  rank-20' in output
+    metrics = json.loads((tmp_path / 'out.json').read_text())
+    assert metrics == metrics_of(
+        trained.config, checkpoint, tmp_path / f'here_{stage}'
+    )
+    assert f'{metrics["mAP"]:.2f}' in output
+
+
+def test_test_without_checkpoint_and_with_options(trained, run_tool, tmp_path):
+    values = []
+    for ap in ('standard', 'trapezoid'):
+        out = tmp_path / f'{ap}.json'
+        result = run_tool(
+            *('test.py', trained.config, 'none', '--val', '--ap', ap),
+            *('--work-dir', str(tmp_path / 'run'), '--out', str(out)),
+        )
+        assert result.returncode == 0, result.stderr
+        values.append(json.loads(out.read_text()))
+    assert values[0]['rank-1'] == values[1]['rank-1']
+    assert values[0]['mAP'] != values[1]['mAP']
+
+
+@pytest.fixture(params=['train.py', 'test.py'])
+def tool(request):
+    return request.param
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (None, 'does not exist'),
+        (b'', 'cannot be read: it is damaged or no checkpoint'),
+        (b'hello, this is not a checkpoint\n' * 9, 'cannot be read'),
+        ('cut off', 'cannot be read'),
+        ('objects', 'holds pickled objects.*NO_WEIGHTS_ONLY_LOAD=1'),
+    ],
+    ids=['missing', 'empty', 'text', 'cut off', 'objects'],
+)
+def test_bad_checkpoint(config, run_tool, tmp_path, tool, content, message):
+    file = tmp_path / 'bad.pth'
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content:
+        extra = SimpleNamespace() if content == 'objects' else 0
+        torch.save(dict(state_dict={}, extra=extra), file)
+        if content == 'cut off':
+            file.write_bytes(file.read_bytes()[:300])
+    if tool == 'train.py':
+        arguments = ['--resume', str(file)]
+    else:
+        arguments = [str(file)]
+    error = errors_of(run_tool(tool, config(), *arguments))
+    assert f"The checkpoint '{file}' " in error
+    assert re.search(message, error)
+
+
+def test_missing_data(config, run_tool, tmp_path):
+    changes = dict(
+        train_dataloader__dataset__source__data_root='/nowhere',
+        test_dataloader__dataset__data_root='/nowhere',
+    )
+    file = config(**changes)
+    for arguments in (('train.py', file), ('test.py', file, 'none')):
+        error = errors_of(run_tool(*arguments))
+        assert "data_root '/nowhere' of Market1501 is no folder" in error
+
+
+def test_source_is_target(config, run_tool, benchmark):
+    root = f'{benchmark}/target'
+    file = config(train_dataloader__dataset__source__data_root=root)
+    error = errors_of(run_tool('train.py', file))
+    assert 'market1501 and market1501 both hold' in error
+    assert f'{root}/bounding_box_train' in error
+
+
+def test_other_mistakes(config, run_tool, tmp_path):
+    file = config()
+    for message, arguments in {
+        'missing.py': ('train.py', 'missing.py'),
+        'has no val_dataloader': ('test.py', file, 'none', '--val'),
+        'use tools/dist_train.sh': ('train.py', file, '--launcher', 'pytorch'),
+        'num_agents is 7': (
+            *('train.py', file, '--cfg-options', 'model.head.num_agents=7'),
+        ),
+    }.items():
+        assert message in errors_of(run_tool(*arguments))
+
+
+def test_traceback_on_request(config, run_tool, monkeypatch):
+    monkeypatch.setenv('MMREID_TRACEBACK', '1')
+    result = run_tool('test.py', config(), 'missing.pth')
+    assert result.returncode == 1
+    assert (
+        'Traceback' in result.stderr and 'FileNotFoundError' in result.stderr
+    )
