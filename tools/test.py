@@ -1,26 +1,18 @@
 """Score a checkpoint on the test set of a config."""
 
 import argparse
-import os
-import os.path as osp
 import sys
 
 import mmengine
-from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmreid.utils import exit_with_message, prepare_distributed
+from mmreid.utils import config_parser, exit_with_message, load_config
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of a config')
+    parser = config_parser(__doc__)
     parser.add_argument(
         'checkpoint', help="path of a checkpoint, or 'none': untrained"
-    )
-    parser.add_argument(
-        '--work-dir',
-        help='where the log goes (default: work_dirs/<config>)',
     )
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument(
@@ -33,45 +25,15 @@ def parse_args() -> argparse.Namespace:
         choices=['standard', 'trapezoid', 'mar'],
         help="formula of the average precision (default: the config's)",
     )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='run the backbone in bfloat16, channels last',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='settings that replace those of the config, key=value',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes of a distributed run were started',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    cfg.merge_from_dict(args.cfg_options)
-    cfg.work_dir = (
-        args.work_dir
-        or cfg.get('work_dir')
-        or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
-    )
+    cfg = load_config(args)
     # Of a config that a resumed run left in its work dir.
     cfg.resume = False
     cfg.load_from = None if args.checkpoint == 'none' else args.checkpoint
-    if args.amp:
-        cfg.model.amp = True
     if args.val:
         if 'val_dataloader' not in cfg:
             raise ValueError(
@@ -94,7 +56,6 @@ def main() -> None:
     ):
         cfg.pop(key, None)
     cfg.custom_hooks = []
-    prepare_distributed(cfg)
     metrics = Runner.from_cfg(cfg).test()
     if args.out:
         mmengine.dump(metrics, args.out, indent=2)

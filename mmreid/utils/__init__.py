@@ -1,4 +1,9 @@
 from .checkpoint import load_from_local
-from .run import exit_with_message, prepare_distributed
+from .run import config_parser, exit_with_message, load_config
 
-__all__ = ['exit_with_message', 'load_from_local', 'prepare_distributed']
+__all__ = [
+    'config_parser',
+    'exit_with_message',
+    'load_config',
+    'load_from_local',
+]

@@ -1,13 +1,61 @@
+import argparse
 import contextlib
 import os
+import os.path as osp
 import sys
 from collections.abc import Iterator
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 
-def prepare_distributed(cfg: Config) -> None:
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """Arguments of every tool that runs a config."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='path of a config')
+    parser.add_argument(
+        '--work-dir',
+        help='where logs and checkpoints go (default: work_dirs/<config>)',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='run the backbone in bfloat16, channels last',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='settings that replace those of the config, key=value, e.g. '
+        'train_cfg.stages.main.max_epochs=4 model.lambda1=0',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed run were started',
+    )
+    return parser
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config that the arguments of :func:`config_parser` ask for."""
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = (
+        args.work_dir
+        or cfg.get('work_dir')
+        or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    )
+    if args.amp:
+        cfg.model.amp = True
+    _prepare_distributed(cfg)
+    return cfg
+
+
+def _prepare_distributed(cfg: Config) -> None:
     """Let ``--launcher pytorch`` run on a machine without a GPU.
 
     MMEngine's launcher asks for a CUDA device and hands it to

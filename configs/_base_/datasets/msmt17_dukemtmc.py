@@ -1,37 +1,8 @@
-# All of MSMT17 V1 (126,441 images, 4,101 identities) as the auxiliary set,
-# DukeMTMC-reID without labels as the target.
-# Data sets lie below data/, or below the folder named by MMREID_DATA
-# (docs/datasets.md says what each must look like).
-data_root = '{{$MMREID_DATA:data}}'
+# MSMT17 as in msmt17_market1501.py, DukeMTMC-reID without labels as the target.
+_base_ = 'msmt17_market1501.py'
 
-pipeline = [
-    dict(type='LoadReIDImage'),
-    dict(type='mmcv.Resize', scale=(128, 384)),  # width, height
-    dict(type='PackReIDInputs'),
-]
+target = dict(
+    type='DukeMTMCreID', data_root='{{$MMREID_DATA:data}}/dukemtmc-reid')
 
-train_dataloader = dict(
-    num_workers=4,
-    pin_memory=True,
-    dataset=dict(
-        type='CrossDomainDataset',
-        source=dict(
-            type='MSMT17',
-            data_root=data_root + '/msmt17',
-            combine_all=True),
-        target=dict(
-            type='DukeMTMCreID',
-            data_root=data_root + '/dukemtmc-reid',
-            labelled=False),
-        pipeline=pipeline))
-test_dataloader = dict(
-    batch_size=128,
-    num_workers=4,
-    pin_memory=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='DukeMTMCreID',
-        data_root=data_root + '/dukemtmc-reid', split='test', pipeline=pipeline))
-test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
-test_cfg = dict()
+train_dataloader = dict(dataset=dict(target=target))
+test_dataloader = dict(dataset=target)

@@ -31,7 +31,10 @@ class BaseReID(BaseModel):
         amp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        # Built here, so that no default scope is needed to find it.
+        super().__init__(
+            data_preprocessor and MODELS.build(data_preprocessor), init_cfg
+        )
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(
             neck or dict(type='mmpretrain.GlobalAveragePooling')
