@@ -11,6 +11,7 @@ from tiny_mar import BOUNDARY, MINING, NUM_TARGETS, train
 
 from mmreid.engine import MARHook
 
+MAIN_BATCH = 'train_cfg__stages__main__batch_size'
 KILL = dict(type='KillHook', event='before_train_iter', at=BOUNDARY)
 
 
@@ -135,6 +136,21 @@ def test_resuming_does_not_measure_again(tiny_config, monkeypatch):
             # 8 * 7 / 2 pairs.
             dict(model__miner__ratio=0.035),
             'ratio 0.035 of the 28 pairs of 8 target images in a batch',
+        ),
+        (
+            {MAIN_BATCH: dict(_delete_=True, source=8)},
+            "main.batch_size has no 'target'",
+        ),
+        (
+            {MAIN_BATCH: dict(_delete_=True, target=8)},
+            "main.batch_size has no 'source'",
+        ),
+        (
+            {
+                MAIN_BATCH: dict(_delete_=True, source=8),
+                'model__miner': None,
+            },
+            "main.batch_size has no 'target'",
         ),
     ],
 )

@@ -17,10 +17,8 @@ def test_pairwise_agreement_is_the_sum_of_minima():
 
 def sorted_agreements(labels):
     """All of them, by the formula of the selection, in descending order."""
-    distance = torch.cdist(labels, labels, p=1)
-    first, second = torch.triu_indices(len(labels), len(labels), 1)
-    agreement = 1 - distance[first, second] / 2
-    return agreement.clamp(0, 1).sort(descending=True).values
+    agreement = pairwise_agreement(labels).clamp(0, 1)
+    return agreement.sort(descending=True).values
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -54,6 +52,15 @@ def test_kth_largest_of_many_pairs():
     expected = sorted_agreements(labels)
     for k in (1, 55, 5000, 11175):
         assert kth_largest_agreement(labels, k, 64) == expected[k - 1]
+
+
+@pytest.mark.parametrize('chunk_size', [4, 16, 64])
+def test_kth_largest_of_many_persons(chunk_size):
+    labels = (3 * ref.double(40, 1500)).softmax(1).float()
+    expected = sorted_agreements(labels.double())
+    for k in (1, 39, 400, 780):
+        found = kth_largest_agreement(labels, k, chunk_size)
+        assert abs(found.item() - expected[k - 1].item()) < 3e-7
 
 
 def test_kth_largest_leaves_its_input_alone():

@@ -42,7 +42,8 @@ class MARHook(Hook):
 
         Raises:
             ValueError: If the agents are not as many as the auxiliary
-                identities, or if the mining ratio gives no pair.
+                identities, if the main stage takes no images of a domain, or
+                if the mining ratio gives no pair.
         """
         # The property would build the loop of a run that only tests.
         loop = runner._train_loop
@@ -57,7 +58,16 @@ class MARHook(Hook):
                 f'it to {dataset.num_identities}.'
             )
         for stage in loop.stages:
-            if stage.name != 'main' or not model.miner:
+            if stage.name != 'main':
+                continue
+            for domain in ('source', 'target'):
+                if not stage.batch_size.get(domain):
+                    raise ValueError(
+                        f"train_cfg.stages.main.batch_size has no '{domain}', "
+                        "but MAR's stage 'main' learns from source and target "
+                        'images: set it as in dict(source=184, target=184).'
+                    )
+            if not model.miner:
                 continue
             num = stage.batch_size['target']
             if not model.miner.num_similar(num):

@@ -1,3 +1,4 @@
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 
 from mmreid.registry import HOOKS
@@ -7,8 +8,8 @@ from mmreid.registry import HOOKS
 class UnreadableImageHook(Hook):
     """Counts the images that ``on_error='skip'`` passed over in training.
 
-    They are named at the end of the run. (Those of an evaluation are
-    counted by :class:`ReIDMetric`.)
+    They are named at the end of the run, those of all ranks together. (Those
+    of an evaluation are counted by :class:`ReIDMetric`.)
     """
 
     def before_run(self, runner) -> None:
@@ -33,13 +34,14 @@ class UnreadableImageHook(Hook):
 
     def after_train(self, runner) -> None:
         """Report."""
-        if not self.skipped:
+        skipped = set().union(*all_gather_object(self.skipped))
+        if not skipped:
             return
         dataset = runner.train_loop.dataset
         spans = list(dataset.domains.values())
         paths = [
             dataset.get_data_info(spans[domain][index])['img_path']
-            for domain, index in sorted(self.skipped)
+            for domain, index in sorted(skipped)
         ]
         runner.logger.warning(
             f'{len(paths)} training images could not be read and were '

@@ -1,3 +1,5 @@
+from itertools import combinations_with_replacement
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_dist_info
@@ -27,18 +29,24 @@ def kth_largest_agreement(
     A radix selection: float32 numbers in [0, 1] sort as their bit patterns
     do, so one pass counts the pairs by the upper 15 bits and a second one,
     within the bin that holds the k-th, by the lower 15. Memory beyond the
-    soft multilabels is O(``chunk_size`` N): no list of the N^2 / 2
-    agreements is ever held. The ranks of a distributed run, which must hold
-    the same rows, share the work.
+    soft multilabels is O(``chunk_size``^2 + ``chunk_size`` N_p): no list of
+    the N^2 / 2 agreements is ever held. The ranks of a distributed run, which
+    must hold the same rows, share the work.
+
+    Nothing is sampled or binned: the answer is off by no more than the
+    float32 rounding of one agreement (about 3e-7 for 4,101 persons).
 
     Args:
         soft_multilabel (Tensor): (N, N_p) float32.
         k (int): 1-based rank, at most N (N - 1) / 2.
-        chunk_size (int): Rows compared with all others at a time. Defaults
-            to 256.
+        chunk_size (int): Rows compared with as many others at a time.
+            Defaults to 256.
 
     Returns:
         Tensor: A scalar.
+
+    Raises:
+        ValueError: If there is no such rank.
     """
     num = len(soft_multilabel)
     if not 1 <= k <= num * (num - 1) // 2:
@@ -48,17 +56,17 @@ def kth_largest_agreement(
         )
     rank, world_size = get_dist_info()
     bits, low_mask = 15, (1 << 15) - 1
+    chunks = soft_multilabel.float().split(chunk_size)
 
     def patterns():
-        starts = range(0, num, chunk_size)
-        for start in starts[rank::world_size]:
-            rows = soft_multilabel[start : start + chunk_size].float()
-            # Each pair once: row i against the columns after i.
-            others = soft_multilabel[start:].float()
-            agreement = 1 - torch.cdist(rows, others, p=1) / 2
-            upper = torch.ones_like(agreement, dtype=torch.bool).triu(1)
+        blocks = list(combinations_with_replacement(range(len(chunks)), 2))
+        for first, second in blocks[rank::world_size]:
+            if first == second:
+                agreement = 1 - _pdist(chunks[first]) / 2
+            else:
+                agreement = 1 - _cross(chunks[first], chunks[second]) / 2
             # Rounding may leave [0, 1] by an ulp; the clamp keeps the order.
-            yield agreement[upper].clamp_(0, 1).view(torch.int32)
+            yield agreement.clamp_(0, 1).view(torch.int32)
 
     def descending_bin(counts: Tensor, k: int) -> tuple[int, int]:
         all_reduce(counts)
@@ -82,3 +90,26 @@ def kth_largest_agreement(
         (high << bits) | low, dtype=torch.int32, device=device
     )
     return answer.view(torch.float32)
+
+
+def _pdist(rows: Tensor) -> Tensor:
+    """``|y_i - y_j|_1`` of all pairs, as ``torch.pdist`` orders them.
+
+    In strips of columns that fit a core's cache; short sums also round less.
+    """
+    return sum(
+        F.pdist(strip.contiguous(), p=1) for strip in rows.split(256, dim=1)
+    )
+
+
+def _cross(first: Tensor, second: Tensor) -> Tensor:
+    """The distances between two chunks, flat.
+
+    ``torch.cdist`` computes each p=1 distance several times slower than
+    ``torch.pdist``, so the pairs within the chunks are computed along and
+    dropped.
+    """
+    num = len(first) + len(second)
+    i, j = torch.triu_indices(num, num, 1, device=first.device)
+    between = (i < len(first)) & (j >= len(first))
+    return _pdist(torch.cat([first, second]))[between]

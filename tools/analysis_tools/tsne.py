@@ -1,0 +1,185 @@
+"""t-SNE of some test persons' features, for several models side by side.
+
+Fig. 4 of TJ-AIDL. Each model gets a panel with the same images, in the
+metric by which its config ranks. Persons are drawn at random among those
+with a query and images of two cameras, so distractors are never shown.
+
+    python tools/analysis_tools/tsne.py FULL.py full.pth \\
+        IDENTITY.py:identity.pth ATTRIBUTE.py:attribute.pth
+"""
+
+import argparse
+import os.path as osp
+import sys
+from collections import defaultdict
+
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import default_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mmreid.registry import DATASETS, MODELS
+from mmreid.utils import exit_with_message
+from mmreid.visualization import draw_tsne, embed_tsne
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='path of a config')
+    parser.add_argument(
+        'checkpoints',
+        nargs='+',
+        metavar='[CONFIG.py:]CHECKPOINT',
+        help='one per panel, with a config of its own where it needs one',
+    )
+    parser.add_argument(
+        '--names',
+        nargs='+',
+        help='titles of the panels (default: <folder>/<checkpoint>)',
+    )
+    parser.add_argument(
+        '--identities', type=int, default=10, help='how many persons'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the choice of persons'
+    )
+    parser.add_argument('--out', default='tsne.png', help='picture to write')
+    parser.add_argument(
+        '--val',
+        action='store_true',
+        help='show validation identities rather than the test set',
+    )
+    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='settings that replace those of every config, key=value',
+    )
+    return parser.parse_args()
+
+
+def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
+    """Config and checkpoint of one panel."""
+    stem, has_config, checkpoint = entry.partition('.py:')
+    if has_config:
+        file = stem + '.py'
+    else:
+        file, checkpoint = args.config, entry
+    cfg = Config.fromfile(file)
+    cfg.merge_from_dict(args.cfg_options)
+    if args.val:
+        if 'val_dataloader' not in cfg:
+            raise ValueError(
+                f"--val: '{file}' has no val_dataloader, that is no "
+                'validation identities.'
+            )
+        cfg.test_dataloader = cfg.val_dataloader
+        cfg.test_evaluator = cfg.val_evaluator
+    return cfg, checkpoint
+
+
+def choose_persons(infos: list[dict], num: int, seed: int) -> list[int]:
+    """Persons to show, sorted.
+
+    Raises:
+        ValueError: If there are not as many.
+    """
+    cameras_of, queried = defaultdict(set), set()
+    for info in infos:
+        cameras_of[info['person_id']].add(info['camera_id'])
+        if info['is_query']:
+            queried.add(info['person_id'])
+    candidates = sorted(p for p in queried if len(cameras_of[p]) > 1)
+    if not 2 <= num <= len(candidates):
+        raise ValueError(
+            f'--identities is {num}, but must be between 2 and '
+            f'{len(candidates)}, the persons with a query and images of two '
+            'cameras.'
+        )
+    rng = np.random.default_rng(seed)
+    return sorted(rng.choice(candidates, num, replace=False).tolist())
+
+
+def metric_of(cfg: Config) -> str:
+    """The metric by which the features are ranked."""
+    evaluators = cfg.test_evaluator
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    for evaluator in evaluators:
+        if evaluator['type'] == 'ReIDMetric':
+            return evaluator.get('metric', 'cosine')
+    return 'cosine'
+
+
+@torch.inference_mode()
+def extract(
+    cfg: Config, checkpoint: str, dataset: Dataset, args: argparse.Namespace
+) -> Tensor:
+    """Retrieval features of the images, (N, D)."""
+    # The checkpoint has all weights: others need not be downloaded.
+    cfg.model.backbone.pop('init_cfg', None)
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, checkpoint, map_location='cpu')
+    model.to(args.device).eval()
+    loader = DataLoader(dataset, args.batch_size, collate_fn=default_collate)
+    return torch.cat([model.test_step(b)[0]['features'] for b in loader])
+
+
+def main() -> None:
+    args = parse_args()
+    panels = [load_panel(entry, args) for entry in args.checkpoints]
+    names = args.names or [
+        osp.splitext(osp.join(*osp.abspath(path).split(osp.sep)[-2:]))[0]
+        for _, path in panels
+    ]
+    if len(names) != len(panels):
+        raise ValueError(
+            f'--names must hold one title per checkpoint, {len(panels)}, '
+            f'got {len(names)}.'
+        )
+    shown, embeddings = [], []
+    for cfg, checkpoint in panels:
+        init_default_scope(cfg.default_scope)
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+        if not shown:
+            persons = choose_persons(infos, args.identities, args.seed)
+        indices = [
+            i for i, info in enumerate(infos) if info['person_id'] in persons
+        ]
+        images = [infos[i] for i in indices]
+        shown = shown or images
+        if [i['img_path'] for i in images] != [i['img_path'] for i in shown]:
+            raise ValueError(
+                f"'{cfg.filename}' tests other images than "
+                f"'{panels[0][0].filename}': give all panels the same test "
+                'set.'
+            )
+        features = extract(cfg, checkpoint, Subset(dataset, indices), args)
+        embeddings.append(embed_tsne(features, metric_of(cfg)))
+    draw_tsne(
+        embeddings,
+        names,
+        [info['person_id'] for info in shown],
+        [info['camera_id'] for info in shown],
+        args.out,
+    )
+    print(
+        f'Seed {args.seed}, {len(shown)} images of the persons '
+        f'{", ".join(map(str, persons))}: {args.out}'
+    )
+
+
+if __name__ == '__main__':
+    with exit_with_message():
+        sys.exit(main())
