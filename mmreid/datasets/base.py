@@ -14,6 +14,7 @@ from mmengine.dataset import BaseDataset
 
 from mmreid.registry import DATASETS, TRANSFORMS
 
+from .attributes import attribute_names, read_attributes
 from .transforms import UnreadableImageError
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png')
@@ -53,6 +54,9 @@ class BaseReIDDataset(BaseDataset):
     - ``camera_id`` (int): 0 ... ``num_cameras`` - 1 in sorted order of the
       raw ids of all the data set's cameras;
     - ``is_query`` (int): 1 in the query part, else 0;
+    - ``attributes`` (tuple[int, ...]): with ``attribute_file``, the m
+      attributes of the person, 1, 0 or, unknown, -1; a distractor's are all
+      -1;
     - ``sample_idx`` (int): the index ``i``.
 
     Entries are sorted by path, so every machine and every rank sees the same
@@ -87,12 +91,22 @@ class BaseReIDDataset(BaseDataset):
             Defaults to None.
         serialize_data (bool): Whether to keep the entries in one array that
             the workers share. Defaults to True.
+        attribute_file (str, optional): The official ``.mat`` file of the
+            data set's attributes. 'train' and 'val' take its training part,
+            the others its test part. The names are in
+            ``metainfo['attribute_names']``. Defaults to None: no attributes.
+        age (str): 'adult' or 'one_hot', see
+            :func:`mmreid.datasets.attributes.attribute_names`. Only read
+            with ``attribute_file``. Defaults to 'adult'.
 
     Raises:
         FileNotFoundError: If ``data_root`` or the part that ``split`` needs
-            is missing, or holds no image.
+            is missing, or holds no image, or there is no such
+            ``attribute_file``.
         ValueError: If an argument is out of range, or file names do not
-            match the data set's pattern.
+            match the data set's pattern; or if ``attribute_file`` is damaged
+            or another data set's, lacks a person, or is given to a data set
+            that is unlabelled or has no published attributes.
         UnreadableImageError: On access, with ``on_error='raise'``.
     """
 
@@ -112,6 +126,9 @@ class BaseReIDDataset(BaseDataset):
     junk_ids: Sequence[int] = (-1,)
     """Raw person ids of images that no protocol uses."""
 
+    attribute_kind: str = ''
+    """'market' or 'duke' where that file annotates the data set."""
+
     def __init__(
         self,
         data_root: str,
@@ -125,6 +142,8 @@ class BaseReIDDataset(BaseDataset):
         lazy_init: bool = False,
         indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
+        attribute_file: str | None = None,
+        age: str = 'adult',
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got '{split}'.")
@@ -142,8 +161,11 @@ class BaseReIDDataset(BaseDataset):
         self.val_identities = val_identities
         self.val_seed = val_seed
         self.on_error = on_error
+        self.attribute_file = attribute_file
+        self.age = age
         self._num_identities = 0
         super().__init__(
+            metainfo=self._attribute_metainfo(),
             data_root=os.path.expanduser(data_root),
             indices=indices,
             serialize_data=serialize_data,
@@ -203,6 +225,7 @@ class BaseReIDDataset(BaseDataset):
         else:
             label_of = {raw: raw for raw in person_ids}
         self._num_identities = len(person_ids) if self.labelled else 0
+        attributes_of = self._read_attributes(person_ids)
         camera_of = {raw: index for index, raw in enumerate(self.cameras)}
         return [
             dict(
@@ -210,6 +233,7 @@ class BaseReIDDataset(BaseDataset):
                 person_id=label_of[record.person_id],
                 camera_id=camera_of[record.camera_id],
                 is_query=is_query,
+                **attributes_of.get(record.person_id, {}),
             )
             for part, is_query in parts
             for record in part
@@ -357,6 +381,43 @@ class BaseReIDDataset(BaseDataset):
                 f"'{self.data_root}'; expected {sorted(self.cameras)}."
             )
         return records
+
+    def _attribute_metainfo(self) -> dict | None:
+        if self.attribute_file is None:
+            return None
+        if not self.attribute_kind:
+            raise ValueError(
+                f'{self._title} has no published attributes: leave '
+                f"attribute_file out, got '{self.attribute_file}'."
+            )
+        if not self.labelled:
+            raise ValueError(
+                f'{self._title}: attributes belong to identities, leave '
+                'attribute_file out with labelled=False.'
+            )
+        return dict(
+            attribute_names=attribute_names(self.attribute_kind, self.age)
+        )
+
+    def _read_attributes(self, person_ids: Sequence[int]) -> dict[int, dict]:
+        """What each person's entries hold beside the rest."""
+        if self.attribute_file is None:
+            return {}
+        part = 'train' if self.split in ('train', 'val') else 'test'
+        values_of = read_attributes(
+            self.attribute_file, self.attribute_kind, part, self.age
+        )
+        # Person 0, the distractors, is nobody in particular.
+        values_of[0] = (-1,) * len(self._metainfo['attribute_names'])
+        absent = [f'{p:04d}' for p in person_ids if p not in values_of]
+        if absent:
+            raise ValueError(
+                f"attribute_file '{self.attribute_file}' lacks in its "
+                f"'{part}' part {len(absent)} of the {len(person_ids)} "
+                f"persons in split '{self.split}' of {self._title}: "
+                f'{first_three(absent)}; check that it belongs to data_root.'
+            )
+        return {p: dict(attributes=values_of[p]) for p in person_ids}
 
     def _cut_validation(
         self, records: list[Record]

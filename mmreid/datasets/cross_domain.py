@@ -4,6 +4,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Sequence
 
+import numpy as np
 from torch.utils.data import Dataset
 
 from mmreid.registry import DATASETS
@@ -33,10 +34,13 @@ class CrossDomainDataset(Dataset):
         num_identities (int): Number of source identities, that is of
             reference persons.
         num_target_images (int): Number of target images.
+        attribute_names (list[str]): Names of the m attributes of the source;
+            empty if it has none. Those of target images are all -1, unknown.
 
     Raises:
         ValueError: If a source is unlabelled, or no training split; if the
-            target is labelled; or if two of the data sets share images.
+            target is labelled; if the sources differ in their attributes; or
+            if two of the data sets share images.
     """
 
     def __init__(
@@ -58,6 +62,9 @@ class CrossDomainDataset(Dataset):
         ]
         for index, dataset in enumerate(self.datasets):
             _check_labels(dataset, is_source=index < self._num_sources)
+        self.attribute_names = _common_attributes(
+            self.datasets[: self._num_sources]
+        )
         self._fully_initialized = False
         self.full_init()
 
@@ -93,12 +100,15 @@ class CrossDomainDataset(Dataset):
     def metainfo(self) -> dict:
         """dict: Names of the data sets and sizes, in plain types."""
         names = [d.metainfo['dataset_name'] for d in self.datasets]
-        return dict(
+        metainfo = dict(
             source_datasets=names[: self._num_sources],
             target_datasets=names[self._num_sources :],
             num_identities=self.num_identities,
             num_target_images=self.num_target_images,
         )
+        if self.attribute_names:
+            metainfo['attribute_names'] = list(self.attribute_names)
+        return metainfo
 
     def __len__(self) -> int:
         return self._length
@@ -111,8 +121,9 @@ class CrossDomainDataset(Dataset):
 
         Returns:
             dict: The data set's entry with ``domain``, 0 for the source and 1
-            for the target; ``sample_idx`` counts inside the domain, and the
-            ids of the sources are shifted.
+            for the target; ``sample_idx`` counts inside the domain, the ids
+            of the sources are shifted, and ``attributes`` of the target are
+            -1 if the sources have attributes.
         """
         which, inner = self._find(idx)
         return self._place(self.datasets[which].get_data_info(inner), which)
@@ -130,7 +141,9 @@ class CrossDomainDataset(Dataset):
         """
         which, inner = self._find(idx)
         item = self.datasets[which][inner]
-        self._place(item['data_samples'], which)
+        sample = self._place(item['data_samples'], which)
+        if self.attribute_names:
+            sample['attributes'] = np.asarray(sample['attributes'], np.int64)
         return item
 
     def _find(self, idx: int) -> tuple[int, int]:
@@ -152,6 +165,8 @@ class CrossDomainDataset(Dataset):
             sample['skipped_idx'] += start
         sample['person_id'] += person
         sample['camera_id'] += camera
+        if domain and self.attribute_names:
+            sample['attributes'] = (-1,) * len(self.attribute_names)
         return sample
 
 
@@ -167,6 +182,23 @@ def _check_labels(dataset: BaseReIDDataset, is_source: bool) -> None:
             f'The target {name} must not bring identities: set '
             'labelled=False in its config.'
         )
+
+
+def _common_attributes(sources: Sequence[BaseReIDDataset]) -> list[str]:
+    """Names of the attributes, which must be the same in all sources."""
+    names = [d.metainfo.get('attribute_names', []) for d in sources]
+    if any(other != names[0] for other in names):
+        found = [
+            f'{d.metainfo["dataset_name"]} {len(n)} ({", ".join(n[:3])}...)'
+            if n
+            else f'{d.metainfo["dataset_name"]} none'
+            for d, n in zip(sources, names, strict=True)
+        ]
+        raise ValueError(
+            'All sources must have the same attributes, or none, got '
+            f'{", ".join(found)}: check their attribute_file and age.'
+        )
+    return names[0]
 
 
 def _check_disjoint(datasets: Sequence[BaseReIDDataset]) -> None:

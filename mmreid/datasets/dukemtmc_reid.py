@@ -11,7 +11,8 @@ class DukeMTMCreID(BaseReIDDataset):
 
     The folder ``DukeMTMC-reID`` with ``bounding_box_train`` (16,522 images of
     702 persons), ``query`` (2,228) and ``bounding_box_test`` (17,661). Its
-    authors have withdrawn the data: this is for those who hold it. See
+    authors have withdrawn the data: this is for those who hold it.
+    ``attribute_file`` is ``duke_attribute.mat``, m = 23. See
     :class:`BaseReIDDataset` for the arguments.
     """
 
@@ -23,6 +24,7 @@ class DukeMTMCreID(BaseReIDDataset):
     cameras = range(1, 9)
     name_regex = r'(?P<person>-1|\d+)_c(?P<camera>[1-8])_f\d+'
     official_folders = ('DukeMTMC-reID',)
+    attribute_kind = 'duke'
 
     def load_records(self, split: str) -> list[Record]:
         folder = dict(

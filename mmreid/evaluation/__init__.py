@@ -1,4 +1,10 @@
 from .functional import rank_metrics, rank_queries, top_neighbours
-from .metrics import ReIDMetric
+from .metrics import AttributeMetric, ReIDMetric
 
-__all__ = ['ReIDMetric', 'rank_metrics', 'rank_queries', 'top_neighbours']
+__all__ = [
+    'AttributeMetric',
+    'ReIDMetric',
+    'rank_metrics',
+    'rank_queries',
+    'top_neighbours',
+]

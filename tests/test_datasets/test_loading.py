@@ -109,6 +109,19 @@ def test_pack():
     assert all(type(v) is int for v in item['data_samples'].values())
 
 
+def test_pack_attributes():
+    results = dict(
+        img=image(), person_id=0, camera_id=0, sample_idx=0, is_query=0
+    )
+    items = [
+        PackReIDInputs()(results | dict(attributes=a))
+        for a in [(1, 0, -1), (0, 0, 1)]
+    ]
+    attributes = default_collate(items)['data_samples']['attributes']
+    assert attributes.dtype == torch.int64
+    assert attributes.tolist() == [[1, 0, -1], [0, 0, 1]]
+
+
 @pytest.mark.parametrize(
     'img', [image().astype(np.float32), image()[..., 0], image()[..., :2]]
 )

@@ -91,7 +91,7 @@ def test_logs_a_table(monkeypatch):
 def test_unreadable_images_are_left_out(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'mmreid.evaluation.metrics.reid_metric.print_log',
+        'mmreid.evaluation.metrics.per_image_metric.print_log',
         lambda message, level=logging.INFO, **kwargs: lines.append(
             (level, message)
         ),
@@ -146,7 +146,7 @@ def test_errors():
             None,
             [{k: v for k, v in fields.items() if k != 'camera_id'}],
         )
-    with pytest.raises(ValueError, match='one person_id per feature row'):
+    with pytest.raises(ValueError, match='one person_id per image'):
         metric.process(None, [fields | dict(person_id=torch.arange(3))])
     fields['is_query'][:] = False
     feed(metric, fields, list(range(43)))

@@ -1,4 +1,4 @@
-"""The end of every pipeline: one small tensor and five plain integers."""
+"""The end of every pipeline: one small tensor and a few integers."""
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ class PackReIDInputs(BaseTransform):
     ``sample_idx``, ``is_query`` and ``skipped_idx``. The latter is -1, or the
     index of the unreadable image in whose place this one is delivered.
     MMEngine's ``default_collate`` makes int64 tensors of shape (N, ) of them.
+    If there are ``attributes``, m integers, they become an int64 array of
+    shape (m, ), and a tensor of shape (N, m).
 
     Raises:
         TypeError: If ``img`` is not uint8 with three channels.
@@ -40,5 +42,10 @@ class PackReIDInputs(BaseTransform):
             for key in ('person_id', 'camera_id', 'sample_idx', 'is_query')
         }
         data_samples['skipped_idx'] = int(results.get('skipped_idx', -1))
+        if 'attributes' in results:
+            # An array: of a list, collating makes m tensors.
+            data_samples['attributes'] = np.array(
+                results['attributes'], np.int64
+            )
         inputs = np.ascontiguousarray(img.transpose(2, 0, 1))
         return dict(inputs=torch.from_numpy(inputs), data_samples=data_samples)

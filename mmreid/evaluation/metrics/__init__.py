@@ -1,3 +1,4 @@
+from .attribute_metric import AttributeMetric
 from .reid_metric import ReIDMetric
 
-__all__ = ['ReIDMetric']
+__all__ = ['AttributeMetric', 'ReIDMetric']

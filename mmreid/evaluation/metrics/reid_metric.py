@@ -1,22 +1,18 @@
-import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.dist import all_gather, all_reduce, get_dist_info
-from mmengine.evaluator import BaseMetric
+from mmengine.dist import all_reduce, get_dist_info
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid.registry import METRICS
 
 from ..functional import QueryRanks, check_options, rank_queries
-
-_FIELDS = ('sample_idx', 'skipped_idx', 'person_id', 'camera_id', 'is_query')
+from .per_image_metric import PerImageMetric
 
 
 @METRICS.register_module()
-class ReIDMetric(BaseMetric):
+class ReIDMetric(PerImageMetric):
     """CMC, mAP and mINP over the query and gallery images of a data set.
 
     Every image comes once, in any order and on any rank, with the flag that
@@ -38,8 +34,7 @@ class ReIDMetric(BaseMetric):
             data set's name. Defaults to None: ``rank-1``, ``mAP``, ...
     """
 
-    # Not None, for which the base class would log a warning.
-    default_prefix = ''
+    fields = ('features', 'person_id', 'camera_id', 'is_query')
 
     def __init__(
         self,
@@ -56,84 +51,12 @@ class ReIDMetric(BaseMetric):
         self.topk = tuple(topk)
         self.device = device
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep one batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Usually one dict for the whole
-                batch, with ``features`` (N, D) and, each of shape (N,),
-                ``sample_idx`` (the index in the data set), ``skipped_idx``
-                (-1, or the index of an unreadable image in whose place this
-                one was delivered), ``person_id``, ``camera_id`` and
-                ``is_query``.
-
-        Raises:
-            ValueError: If a field is missing or of another length.
-        """
-        for sample in data_samples:
-            missing = {'features', *_FIELDS} - sample.keys()
-            if missing:
-                raise ValueError(
-                    f'ReIDMetric needs {sorted(missing)} in what the model '
-                    f'returns in mode="predict", got {sorted(sample)}.'
-                )
-            # A copy: a view would keep the batch it was cut from alive.
-            features = sample['features'].to('cpu', torch.float32, copy=True)
-            labels = [
-                torch.as_tensor(sample[name]).to('cpu', torch.int64)
-                for name in _FIELDS
-            ]
-            for name, label in zip(_FIELDS, labels, strict=True):
-                if label.shape != features.shape[:1]:
-                    raise ValueError(
-                        f'ReIDMetric needs one {name} per feature row, '
-                        f'({len(features)},), got {tuple(label.shape)}.'
-                    )
-            self.results.append((features, torch.stack(labels, dim=1)))
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Gather all ranks' features and score them.
-
-        Args:
-            size (int): Number of images in the data set.
-
-        Returns:
-            dict[str, float]: ``rank-k``, ``mAP``, ``mINP`` in percent and
-            ``skipped_queries``, on every rank.
-
-        Raises:
-            ValueError: If some image of the data set has no feature.
-        """
-        results = self.results or [
-            (torch.empty(0, 0), torch.empty(0, len(_FIELDS)).long())
-        ]
-        features, labels = (
-            _all_gather_rows(torch.cat(parts))
-            for parts in zip(*results, strict=True)
-        )
-        self.results.clear()
-
-        # A stand-in answers for the image that could not be read.
-        sample_idx, skipped_idx = labels[:, 0], labels[:, 1]
-        index = torch.where(skipped_idx >= 0, skipped_idx, sample_idx)
-        # Samplers repeat images to give every rank equally many.
-        index, order = index.sort(stable=True)
-        first = torch.ones_like(index, dtype=torch.bool)
-        first[1:] = index[1:] != index[:-1]
-        order = order[first]
-        if not torch.equal(index[first], torch.arange(size)):
-            absent = torch.arange(size)
-            absent = absent[~torch.isin(absent, index)].tolist()
-            raise ValueError(
-                f'ReIDMetric needs one feature for each sample_idx 0..'
-                f'{size - 1}, got {len(order)} distinct ones, {len(absent)} '
-                f'absent ({absent[:5]}): check the evaluation sampler.'
-            )
-        metrics = self.compute_metrics([(features[order], labels[order])])
-        if self.prefix:
-            metrics = {f'{self.prefix}/{k}': v for k, v in metrics.items()}
-        return metrics
+    def rows(self, sample: Mapping) -> tuple[Tensor, Tensor]:
+        """Keep ``features`` (N, D) and the labels (N, 5)."""
+        # A copy: a view would keep the batch it was cut from alive.
+        features = sample['features'].to('cpu', torch.float32, copy=True)
+        names = ('sample_idx', 'skipped_idx', *self.fields[1:])
+        return features, self.columns(sample, names, len(features))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Score the images, sharing the queries between the ranks.
@@ -149,16 +72,6 @@ class ReIDMetric(BaseMetric):
             ValueError: If there is no query or no gallery image.
         """
         ((features, labels),) = results
-        skipped = labels[:, 1] >= 0
-        if skipped.any():
-            print_log(
-                f'{int(skipped.sum())} of {len(skipped)} images could not be '
-                'read and are left out of the evaluation: the numbers are '
-                'not comparable.',
-                logger='current',
-                level=logging.WARNING,
-            )
-            features, labels = features[~skipped], labels[~skipped]
         is_query = labels[:, 4].bool()
         num_query, num_gallery = int(is_query.sum()), int((~is_query).sum())
         if not num_query or not num_gallery:
@@ -198,13 +111,3 @@ class ReIDMetric(BaseMetric):
             logger='current',
         )
         return metrics
-
-
-def _all_gather_rows(rows: Tensor) -> Tensor:
-    """Rows (N, C) of all ranks, in the order of the ranks. N may differ."""
-    shapes = torch.stack(all_gather(torch.tensor(rows.shape)))
-    longest, width = shapes.amax(0).tolist()
-    padded = rows.new_zeros(longest, width)
-    padded[: len(rows), : rows.shape[1]] = rows
-    parts = zip(all_gather(padded), shapes[:, 0].tolist(), strict=True)
-    return torch.cat([part[:count] for part, count in parts])
