@@ -2,22 +2,25 @@
 
 from mmreid.registry import DATASETS
 
-from .base import BaseReIDDataset, Record
+from .base import Record
+from .random_splits import RandomSplitDataset
 
 FOLDERS = ('cam_a', 'cam_b')
 NUM_SHARED = 200  # persons 1 to 200 are the same in both views
 
 
 @DATASETS.register_module()
-class PRID2011(BaseReIDDataset):
+class PRID2011(RandomSplitDataset):
     """PRID-2011, single shot (Hirzer et al., SCIA 2011): 2 cameras.
 
     The folder ``single_shot`` with ``cam_a`` (385 persons) and ``cam_b``
     (749), one image each. Only persons 1 to 200 are the same in both views;
-    beyond, a number means different persons. 'train' is the shared persons
-    in both views, 'query' the shared persons of view A and 'gallery' all of
-    view B: do not train and test on it together. See
-    :class:`BaseReIDDataset` for the arguments.
+    beyond, a number means different persons. With ``split_file``, 'train' is
+    100 shared persons in both views, 'query' the other 100 of view A and
+    'gallery' the 649 of view B that are not trained on. Without, 'train' is
+    the shared persons in both views, 'query' those of view A and 'gallery'
+    all of view B: do not train and test on that together. See
+    :class:`RandomSplitDataset` for the arguments.
     """
 
     METAINFO = dict(
@@ -29,7 +32,7 @@ class PRID2011(BaseReIDDataset):
     name_regex = r'person_(?P<person>\d{4})\.'
     official_folders = ('single_shot', 'prid_2011/single_shot')
 
-    def load_records(self, split: str) -> list[Record]:
+    def load_all_records(self, split: str) -> list[Record]:
         cameras = dict(train=(0, 1), query=(0,), gallery=(1,))[split]
         return [
             record

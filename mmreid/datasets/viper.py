@@ -2,20 +2,23 @@
 
 from mmreid.registry import DATASETS
 
-from .base import BaseReIDDataset, Record
+from .base import Record
+from .random_splits import RandomSplitDataset
 
 FOLDERS = ('cam_a', 'cam_b')
 
 
 @DATASETS.register_module()
-class VIPeR(BaseReIDDataset):
+class VIPeR(RandomSplitDataset):
     """VIPeR (Gray and Tao, ECCV 2008): 632 persons, 2 cameras, 1,264 images.
 
     The folder ``VIPeR`` with ``cam_a`` and ``cam_b``, one image per person in
     each. The person is the three-digit prefix of the name; what follows is
-    the viewing angle, which differs between the cameras. 'train' is all of
-    it, 'query' is cam_a and 'gallery' cam_b: do not train and test on it
-    together. See :class:`BaseReIDDataset` for the arguments.
+    the viewing angle, which differs between the cameras. With ``split_file``,
+    'train' is one half of the persons and 'query' (cam_a) and 'gallery'
+    (cam_b) are the other, 316 and 316. Without, 'train' is all of it,
+    'query' is cam_a and 'gallery' cam_b: do not train and test on that
+    together. See :class:`RandomSplitDataset` for the arguments.
     """
 
     METAINFO = dict(
@@ -27,7 +30,7 @@ class VIPeR(BaseReIDDataset):
     name_regex = r'(?P<person>\d{3})_\d+\.'
     official_folders = ('VIPeR',)
 
-    def load_records(self, split: str) -> list[Record]:
+    def load_all_records(self, split: str) -> list[Record]:
         cameras = dict(train=(0, 1), query=(0,), gallery=(1,))[split]
         return [
             record

@@ -1,0 +1,224 @@
+"""Random halves, for the data sets that have no fixed split."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from .base import BaseReIDDataset, Record, first_three
+
+PARTS = ('train', 'query', 'gallery')
+RULE = (
+    'Shared persons (in both views), sorted by id; split k takes permutation '
+    'k of numpy.random.default_rng(seed). The first half (rounded down) '
+    'trains, in both views; query: the other shared persons of the first '
+    'view; gallery: all of the second view but the training persons. Paths '
+    "are relative to the folder that holds the data set's views."
+)
+
+
+class RandomSplitDataset(BaseReIDDataset):
+    """Base of the data sets that are tested on random splits.
+
+    A subclass implements :meth:`load_all_records`.
+
+    Args:
+        *args: See :class:`BaseReIDDataset`.
+        split_file (str, optional): File of :func:`write_random_splits`.
+            'train', 'query' and 'gallery' are then those of one of its
+            splits and share no person. Defaults to None, all images.
+        split_index (int): Which of its splits, from 0. Defaults to 0.
+        **kwargs: See :class:`BaseReIDDataset`.
+
+    Raises:
+        FileNotFoundError: If the file, or an image that it lists, is missing.
+        ValueError: If it is no file of random splits, is another data set's,
+            has no such split, or one that trains on persons it tests.
+    """
+
+    def __init__(
+        self,
+        *args,
+        split_file: str | None = None,
+        split_index: int = 0,
+        **kwargs,
+    ) -> None:
+        self.split_file = split_file and os.path.expanduser(split_file)
+        self.split_index = split_index
+        super().__init__(*args, **kwargs)
+
+    def load_all_records(self, split: str) -> list[Record]:
+        """What :meth:`load_records` gives without a split file.
+
+        Args:
+            split (str): 'train', both views of the shared persons; 'query',
+                the shared persons of the first view; or 'gallery', all of
+                the second view.
+
+        Returns:
+            list[Record]: The images, in any order.
+        """
+        raise NotImplementedError(
+            f'{type(self).__name__} must implement load_all_records.'
+        )
+
+    def load_records(self, split: str) -> list[Record]:
+        if self.split_file is None:
+            return self.load_all_records(split)
+        listed = self._read_split()
+        on_disk = {
+            _relative(record): record
+            for part in ('query', 'gallery')
+            for record in self.load_all_records(part)
+        }
+        missing = [path for path in listed[split] if path not in on_disk]
+        if missing:
+            raise FileNotFoundError(
+                f'{self._title}: {len(missing)} images that split '
+                f"{self.split_index} of '{self.split_file}' lists as {split} "
+                f"are not in '{self.data_root}': {first_three(missing)}; "
+                'unpack the whole data set there, or draw splits of what '
+                'there is.'
+            )
+        train, query, gallery = (
+            {
+                on_disk[path].person_id
+                for path in listed[part]
+                if path in on_disk
+            }
+            for part in PARTS
+        )
+        if train & (query | gallery):
+            raise ValueError(
+                f"Split {self.split_index} of '{self.split_file}' trains on "
+                f'{len(train & (query | gallery))} persons that it also '
+                'tests: no person may be in both parts.'
+            )
+        return [on_disk[path] for path in listed[split]]
+
+    def _read_split(self) -> dict[str, list[str]]:
+        """The relative paths of each part, checked."""
+        file, name = self.split_file, self._metainfo['dataset_name']
+        if not os.path.isfile(file):
+            raise FileNotFoundError(
+                f"split_file '{file}' of {self._title} does not exist: write "
+                'one with mmreid.datasets.random_splits.write_random_splits.'
+            )
+        try:
+            content = json.loads(Path(file).read_text(encoding='utf-8'))
+            owner = content['dataset']
+            splits = [{p: s[p] for p in PARTS} for s in content['splits']]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"split_file '{file}' of {self._title} is no file of random "
+                'splits: write one with '
+                'mmreid.datasets.random_splits.write_random_splits.'
+            ) from error
+        if owner != name:
+            raise ValueError(
+                f"split_file '{file}' holds splits of '{owner}', but was "
+                f"given to {self._title}, which needs those of '{name}'."
+            )
+        if not 0 <= self.split_index < len(splits):
+            raise ValueError(
+                f"split_index must be 0 to {len(splits) - 1} for '{file}', "
+                f'got {self.split_index}.'
+            )
+        return splits[self.split_index]
+
+
+def draw_random_splits(
+    dataset: RandomSplitDataset, num_splits: int = 10, seed: int = 0
+) -> dict:
+    """Draw the random splits of a data set.
+
+    The same seed gives the same splits on every machine: persons and names
+    are sorted, and the generator is its own.
+
+    Args:
+        dataset (RandomSplitDataset): The data set; its own split, if it has
+            one, does not matter.
+        num_splits (int): Number of splits. Defaults to 10.
+        seed (int): Seed. Defaults to 0.
+
+    Returns:
+        dict: ``dataset`` (its name), ``seed``, ``rule`` (how splits are
+        drawn), ``counts`` (shared ``persons``, images of the three parts)
+        and ``splits``, a list of dicts of relative paths: ``train``,
+        ``query`` and ``gallery``.
+
+    Raises:
+        ValueError: If ``num_splits`` is below 1, or fewer than two persons
+            are in both views.
+    """
+    if num_splits < 1:
+        raise ValueError(f'num_splits must be 1 or more, got {num_splits}.')
+    query = sorted(dataset.load_all_records('query'))
+    gallery = sorted(dataset.load_all_records('gallery'))
+    shared = sorted(
+        {r.person_id for r in query} & {r.person_id for r in gallery}
+    )
+    if len(shared) < 2:
+        raise ValueError(
+            f"{type(dataset).__name__} in '{dataset.data_root}' has "
+            f'{len(shared)} persons in both views: halves need two or more.'
+        )
+    rng = np.random.default_rng(seed)
+    splits = []
+    for _ in range(num_splits):
+        order = rng.permutation(shared).tolist()
+        half = len(order) // 2
+        train, test = set(order[:half]), set(order[half:])
+        splits.append(
+            dict(
+                train=_paths(r for r in query + gallery if r[1] in train),
+                query=_paths(r for r in query if r[1] in test),
+                gallery=_paths(r for r in gallery if r[1] not in train),
+            )
+        )
+    return dict(
+        dataset=dataset.metainfo['dataset_name'],
+        seed=seed,
+        rule=RULE,
+        counts=dict(
+            persons=len(shared),
+            **{part: len(splits[0][part]) for part in PARTS},
+        ),
+        splits=splits,
+    )
+
+
+def write_random_splits(
+    dataset: RandomSplitDataset,
+    path: str,
+    num_splits: int = 10,
+    seed: int = 0,
+) -> dict:
+    """Write :func:`draw_random_splits` to a JSON file.
+
+    Args:
+        dataset (RandomSplitDataset): The data set.
+        path (str): The file, in a folder that exists.
+        num_splits (int): Number of splits. Defaults to 10.
+        seed (int): Seed. Defaults to 0.
+
+    Returns:
+        dict: What was written.
+
+    Raises:
+        ValueError: See :func:`draw_random_splits`.
+    """
+    content = draw_random_splits(dataset, num_splits, seed)
+    Path(path).write_text(json.dumps(content, indent=1), encoding='utf-8')
+    return content
+
+
+def _relative(record: Record) -> str:
+    """The view's folder and the name, with a slash on every system."""
+    return Path(*Path(record.path).parts[-2:]).as_posix()
+
+
+def _paths(records: Iterable[Record]) -> list[str]:
+    return [_relative(record) for record in records]

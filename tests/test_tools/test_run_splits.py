@@ -1,0 +1,440 @@
+import gc
+import itertools
+import json
+import os
+import os.path as osp
+import re
+import runpy
+import sys
+import weakref
+from types import SimpleNamespace
+
+import mmengine.config.config
+import numpy as np
+import pytest
+import tiny_mar
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+
+from mmreid.datasets.synthetic import write_prid, write_viper
+from mmreid.registry import HOOKS, MODELS
+
+TOOL = osp.join(tiny_mar.ROOT, 'tools', 'run_splits.py')
+PREPROCESSOR = dict(
+    type='ReIDDataPreprocessor', mean=(120, 120, 120), std=(60, 60, 60)
+)
+models = weakref.WeakSet()
+
+
+@MODELS.register_module(force=True)
+class TinyAdapter(BaseModel):
+    """A feature that training moves; 'adapt' sees the target only."""
+
+    def __init__(self, amp=False):
+        super().__init__(MODELS.build(PREPROCESSOR))
+        self.linear = torch.nn.Linear(12, 4)
+        self.amp = amp
+        models.add(self)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        pooled = torch.nn.functional.adaptive_avg_pool2d(inputs, (2, 2))
+        features = self.linear(pooled.flatten(1))
+        if mode == 'predict':
+            return [dict(features=features, **data_samples)]
+        if mode == 'tensor':
+            return features
+        if data_samples['stage'] == 'adapt':
+            assert set(data_samples['person_id'].tolist()) == {-1}
+        # Batch statistics: the outcome depends on who is in the batch.
+        return dict(loss=features.std(0).sub(1).square().sum())
+
+
+@HOOKS.register_module(force=True)
+class NoteHook(Hook):
+    """Notes what is trained; ends the run where it is told to.
+
+    Args:
+        file (str): A line ``folder iteration`` for each iteration.
+        kill (tuple, optional): Folder and iteration.
+    """
+
+    def __init__(self, file, kill=None):
+        self.file, self.kill = file, kill
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        here = (osp.basename(runner.work_dir), batch_idx)
+        if self.kill and here == tuple(self.kill):
+            raise tiny_mar.Killed
+        with open(self.file, 'a') as file:
+            file.write('{} {}\n'.format(*here))
+
+
+@pytest.fixture(autouse=True)
+def no_pretty_config(monkeypatch):
+    """MMEngine formats the config for each checkpoint, in a second."""
+    monkeypatch.setattr(
+        mmengine.config.config,
+        'FormatCode',
+        lambda text, **kwargs: (text, True),
+    )
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Tiny source, VIPeR, PRID and a checkpoint; read only."""
+    root = str(tmp_path_factory.mktemp('data'))
+    train = 'bounding_box_train'
+    tiny_mar.write_part(f'{root}/source/{train}', range(1, 5), 2, 1, 0)
+    write_viper(root, num_ids=15, size=(16, 32))
+    write_prid(root, num_view_a=6, num_view_b=8, size=(16, 32))
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='TinyAdapter'))
+    checkpoint = f'{root}/stage_joint.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return SimpleNamespace(
+        root=root, checkpoint=checkpoint, weights=model.state_dict()
+    )
+
+
+@pytest.fixture
+def config(data, tmp_path):
+    """Write a config with 3 iterations of 'joint' and 4 of 'adapt'."""
+
+    def write(target='VIPeR', source='source', **changes):
+        cfg = tiny_mar.tiny_config(data.root, 'not_here')
+        root = {'VIPeR': 'VIPeR', 'PRID2011': 'prid_2011'}.get(target, source)
+        for part in (
+            cfg.train_dataloader.dataset.target,
+            cfg.test_dataloader.dataset,
+        ):
+            part.type, part.data_root = target, f'{data.root}/{root}'
+            part.serialize_data = False
+        cfg.model = dict(type='TinyAdapter')
+        cfg.train_cfg = dict(
+            type='StagedTrainLoop',
+            order=['joint', 'adapt'],
+            stages=dict(
+                joint=dict(batch_size=dict(source=4), max_iters=3),
+                adapt=dict(batch_size=dict(target=4), max_iters=4),
+            ),
+        )
+        cfg.default_hooks.pop('mar')
+        notes = dict(type='NoteHook', file=str(tmp_path / 'notes'))
+        cfg.custom_hooks = [notes]
+        cfg.merge_from_dict(
+            {key.replace('__', '.'): value for key, value in changes.items()}
+        )
+        file = str(tmp_path / 'tiny.py')
+        cfg.dump(file)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def run(data, tmp_path, monkeypatch, capsys):
+    """Run the tool with 2 splits, in this process."""
+
+    def run(config, *arguments, work_dir='W', checkpoint=data.checkpoint):
+        (tmp_path / 'notes').write_text('')
+        # As a new process: MMEngine keeps these by name and second.
+        for cls in (DefaultScope, MessageHub, MMLogger, Visualizer):
+            cls._instance_dict.clear()
+        folder = tmp_path / work_dir
+        monkeypatch.setattr(
+            sys,
+            'argv',
+            [TOOL, config, *([checkpoint] if checkpoint else [])]
+            + ['--work-dir', str(folder), '--splits', '2', *arguments],
+        )
+        status = None
+        try:
+            runpy.run_path(TOOL, run_name='__main__')
+        except SystemExit as end:
+            status = end.code
+        streams = capsys.readouterr()
+        notes = [
+            line.split() for line in (tmp_path / 'notes').open().readlines()
+        ]
+        return SimpleNamespace(
+            folder=folder,
+            status=status,
+            out=streams.out,
+            errors=re.findall('^error: .*', streams.err, re.M),
+            trained={
+                split: [int(line[1]) for line in lines]
+                for split, lines in itertools.groupby(notes, lambda n: n[0])
+            },
+        )
+
+    return run
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def metrics_of(result):
+    return [read(result.folder / f'split_{i}/metrics.json') for i in range(2)]
+
+
+def test_adapts_each_split_anew(config, run, data):
+    result = run(config(), '--seed', '3')
+    assert (result.status, result.errors) == (None, [])
+    # From 'adapt' on, both splits.
+    assert result.trained == {
+        'split_0': [3, 4, 5, 6], 'split_1': [3, 4, 5, 6]
+    }  # fmt: skip
+    splits = read(result.folder / 'splits.json')
+    assert splits['counts'] == dict(persons=15, train=14, query=8, gallery=8)
+    # Nothing of the other split: this one alone gives the same weights.
+    alone = run(config(), '--seed', '3', work_dir='alone')
+    for index in range(2):
+        ours, theirs = (
+            torch.load(folder / f'split_{index}/stage_adapt.pth')
+            for folder in (result.folder, alone.folder)
+        )
+        tiny_mar.assert_same(ours['state_dict'], theirs['state_dict'])
+        assert not torch.equal(
+            ours['state_dict']['linear.weight'], data.weights['linear.weight']
+        )
+    assert len({str(m) for m in metrics_of(result)}) == 2
+
+    results = read(result.folder / 'results.json')
+    assert results['protocol'] == 'adapted anew per split'
+    assert (results['num_splits'], results['split_seed']) == (2, 0)
+    assert (results['dataset'], results['seed']) == ('viper', 3)
+    assert 'viper, adapted anew per split: mean and' in result.out
+    assert '(ddof=1) over 2 random splits (seed 0)' in result.out
+    for name in ('rank-1', 'mAP'):
+        first, second = (metrics[name] for metrics in metrics_of(result))
+        got = results['metrics'][name]
+        assert got['splits'] == [first, second]
+        assert got['mean'] == pytest.approx((first + second) / 2)
+        assert got['std'] == pytest.approx(abs(first - second) / 2**0.5)
+        row = re.search(rf'^{name} +([\d.]+) +([\d.]+)$', result.out, re.M)
+        assert row.groups() == (f'{got["mean"]:.2f}', f'{got["std"]:.2f}')
+    text = (result.folder / 'results.json').read_text()
+    assert data.root not in text and str(result.folder) not in text
+
+
+def test_trains_the_source_stages_once(config, run, tmp_path):
+    result = run(config(), checkpoint=None)
+    assert (result.status, result.errors) == (None, [])
+    adapt = [3, 4, 5, 6]
+    assert result.trained == dict(
+        source=[0, 1, 2], split_0=adapt, split_1=adapt
+    )
+    # What a checkpoint gives that comes from elsewhere.
+    source = result.folder / 'source/stage_joint.pth'
+    same = run(config(), checkpoint=str(source), work_dir='V')
+    assert same.trained == dict(split_0=adapt, split_1=adapt)
+    assert metrics_of(same) == metrics_of(result)
+    # Tested without adaptation, in the same folder's source.
+    (result.folder / 'source').rename(tmp_path / 'source')
+    (tmp_path / 'U').mkdir()
+    (tmp_path / 'source').rename(tmp_path / 'U/source')
+    direct = run(config(), '--no-adapt', checkpoint=None, work_dir='U')
+    assert direct.status is None and direct.trained == {}
+    assert read(direct.folder / 'results.json')['protocol'] == 'not adapted'
+
+
+def test_resumes_the_source_stages(config, run, tmp_path):
+    kill = dict(type='NoteHook', file=str(tmp_path / 'notes'))
+    hooks = dict(
+        default_hooks__checkpoint=dict(
+            type='CheckpointHook', by_epoch=False, interval=1
+        )
+    )
+    killed = config(custom_hooks=[dict(kill, kill=('source', 2))], **hooks)
+    with pytest.raises(tiny_mar.Killed):
+        run(killed, checkpoint=None)
+    result = run(config(**hooks), checkpoint=None)
+    assert result.trained['source'] == [2]
+
+
+def test_trains_and_tests_on_its_half(config, run, tmp_path):
+    log = str(tmp_path / 'paths')
+    train, test = log + '_train', log + '_test'
+    file = config('PRID2011')
+    cfg = tiny_mar.Config.fromfile(file)
+    for file_of, part in (
+        (train, cfg.train_dataloader.dataset),
+        (test, cfg.test_dataloader.dataset),
+    ):
+        part.pipeline = [dict(type='LogPath', file=file_of), *part.pipeline]
+    cfg.dump(file)
+    result = run(file)
+    assert result.status is None
+    splits = read(result.folder / 'splits.json')
+    assert splits['counts'] == dict(persons=6, train=6, query=3, gallery=5)
+
+    def seen(file):
+        lines = open(file).read().split()
+        return ['/'.join(path.split('/')[-2:]) for path in lines]
+
+    # 4 iterations of 4 images; 3 queries and 5 gallery images.
+    trained, tested = seen(train), seen(test)
+    assert (len(trained), len(tested)) == (2 * 16, 2 * 8)
+    for index, split in enumerate(splits['splits']):
+        assert set(trained[16 * index : 16 * index + 16]) == set(
+            split['train']
+        )
+        assert set(tested[8 * index : 8 * index + 8]) == set(
+            split['query'] + split['gallery']
+        )
+
+
+def test_goes_on_after_a_kill(config, run, tmp_path):
+    whole = run(config(), work_dir='whole')
+    notes = dict(type='NoteHook', file=str(tmp_path / 'notes'))
+    killing = config(custom_hooks=[dict(notes, kill=('split_1', 6))])
+    with pytest.raises(tiny_mar.Killed):
+        run(killing)
+    cut = tmp_path / 'W'
+    assert (cut / 'split_0/metrics.json').exists()
+    assert not (cut / 'split_1/metrics.json').exists()
+    # Wherever it is by now: the last checkpoint is found by its name.
+    moved = cut.rename(tmp_path / 'moved')
+    result = run(config(), work_dir='moved')
+    # Checkpoints are written every second iteration.
+    assert (result.errors, result.trained) == ([], {'split_1': [6]})
+    assert metrics_of(result) == metrics_of(whole)
+    assert read(moved / 'results.json') == read(whole.folder / 'results.json')
+    ours, theirs = (
+        torch.load(folder / 'split_1/stage_adapt.pth')
+        for folder in (moved, whole.folder)
+    )
+    tiny_mar.assert_same(ours['state_dict'], theirs['state_dict'])
+
+    # All finished: only the table.
+    again = run(config(), work_dir='moved')
+    assert again.trained == {} and again.status is None
+    assert read(moved / 'results.json') == read(whole.folder / 'results.json')
+
+
+def test_begins_anew_without_a_checkpoint(config, run, tmp_path):
+    notes = dict(type='NoteHook', file=str(tmp_path / 'notes'))
+    with pytest.raises(tiny_mar.Killed):
+        run(config(custom_hooks=[dict(notes, kill=('split_0', 3))]))
+    assert run(config()).trained == {
+        'split_0': [3, 4, 5, 6], 'split_1': [3, 4, 5, 6]
+    }  # fmt: skip
+
+
+def test_without_adapting(config, run, data):
+    # Neither the stage nor the training data are needed.
+    file = config(
+        train_cfg__order=['joint'],
+        train_dataloader__dataset__source__data_root='/nowhere',
+    )
+    cfg = tiny_mar.Config.fromfile(file)
+    cfg.train_cfg.stages.pop('adapt')
+    cfg.dump(file)
+    result = run(file, '--no-adapt')
+    assert (result.status, result.trained) == (None, {})
+    assert 'viper, not adapted: mean and' in result.out
+    assert read(result.folder / 'results.json')['protocol'] == 'not adapted'
+    # The checkpoint's features, ranked by hand on split 1.
+    split = read(result.folder / 'splits.json')['splits'][1]
+    model = MODELS.build(dict(type='TinyAdapter'))
+    model.load_state_dict(data.weights)
+
+    def features(part):
+        images = [
+            torch.from_numpy(
+                tiny_mar.cv2.imread(f'{data.root}/VIPeR/{path}')
+            ).permute(2, 0, 1)
+            for path in split[part]
+        ]
+        batch = dict(inputs=torch.stack(images), data_samples={})
+        batch = model.data_preprocessor(batch)
+        with torch.no_grad():
+            return torch.nn.functional.normalize(model(batch['inputs']))
+
+    similarity = features('query') @ features('gallery').T
+    rank1 = (similarity.argmax(1) == torch.arange(8)).double().mean() * 100
+    assert metrics_of(result)[1]['rank-1'] == pytest.approx(float(rank1))
+
+
+def test_a_single_split_has_no_deviation(config, run):
+    result = run(config(), '--no-adapt', '--splits', '1')
+    values = read(result.folder / 'results.json')['metrics']['rank-1']
+    assert values['std'] is None and len(values['splits']) == 1
+    assert re.search(r'^rank-1 +[\d.]+ +-$', result.out, re.M)
+
+
+def test_holds_one_model_at_a_time(config, run):
+    gc.collect()
+    before = len(models)
+    run(config())
+    gc.collect()
+    assert len(models) == before
+
+
+def test_a_work_dir_is_for_one_run(config, run):
+    """Or finished splits of another protocol would pass for this one's."""
+    file = config()
+    assert run(file).status is None
+    for message, second in {
+        'settings.json.*: protocol differ': ['--no-adapt'],
+        'settings.json.*: seed differ': ['--seed', '5'],
+        'settings.json.*: model differ': ['--amp'],
+        'splits.json.*: seed, splits differ': ['--split-seed', '1'],
+        'splits.json.*: splits differ': ['--splits', '1'],
+        'settings.json.*: train_cfg differ': [
+            *('--cfg-options', 'train_cfg.stages.adapt.max_iters=5')
+        ],
+    }.items():
+        result = run(file, *second)
+        assert result.status == 1 and len(result.errors) == 1
+        assert re.search(message, result.errors[0])
+        assert 'Name another --work-dir' in result.errors[0]
+
+
+def test_another_checkpoint(config, run, data, tmp_path):
+    assert run(config(), '--no-adapt').status is None
+    other = str(tmp_path / 'other.pth')
+    torch.save(dict(state_dict=data.weights, meta=dict(other=1)), other)
+    (error,) = run(config(), '--no-adapt', checkpoint=other).errors
+    assert 'checkpoint_sha256 differ' in error
+
+
+def test_bad_input(config, run, data):
+    def error(file, *arguments, **kwargs):
+        result = run(file, *arguments, **kwargs)
+        assert result.status == 1 and not (result.folder / 'split_0').exists()
+        (line,) = result.errors
+        return line
+
+    has_none = 'is Market1501, which has no random splits.*VIPeR or PRID2011'
+    assert re.search(
+        f'test_dataloader.dataset {has_none}', error(config('Market1501'))
+    )
+    mixed = config(train_dataloader__dataset__target__type='Market1501')
+    assert re.search(
+        f'train_dataloader.dataset.target {has_none}', error(mixed)
+    )
+    lacking = config(train_dataloader__dataset__target=None)
+    assert 'target is None' in error(lacking)
+    assert "checkpoint 'no.pth' does not exist" in error(
+        config(), checkpoint='no.pth'
+    )
+    renamed = config(train_cfg__order=['joint', 'main'])
+    assert "has no stage 'adapt' in train_cfg.order" in error(renamed)
+    assert 'num_splits must be 1 or more' in error(config(), '--splits', '0')
+    nowhere = config(test_dataloader__dataset__data_root='/nowhere')
+    assert "data_root '/nowhere' of VIPeR is no folder" in error(nowhere)
+
+
+def test_deviation_of_more_splits(config, run):
+    """Of the sample, not of the population."""
+    result = run(config(), '--no-adapt', '--splits', '4')
+    for values in read(result.folder / 'results.json')['metrics'].values():
+        spread = np.array(values['splits']) - np.mean(values['splits'])
+        assert values['std'] == pytest.approx((spread @ spread / 3) ** 0.5)
+    assert sorted(os.listdir(result.folder))[:1] == ['results.json']

@@ -1,0 +1,283 @@
+"""Adapt a model to each random split of a target, test, average.
+
+The stages before 'adapt' are trained once, or come as a checkpoint. Each split
+starts from it, trains the config's stages from 'adapt' on with the split's
+training persons and is tested on the others.
+Run it again after a kill: finished splits are kept, the one that was cut off
+resumes.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import os
+import os.path as osp
+import sys
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from mmreid.datasets.random_splits import (
+    RandomSplitDataset,
+    draw_random_splits,
+)
+from mmreid.registry import DATASETS
+from mmreid.utils import config_parser, exit_with_message, load_config
+
+STAGE = 'adapt'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = config_parser(__doc__)
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint of the stage before, stage_joint.pth (default: '
+        'train the stages before in <work-dir>/source)',
+    )
+    parser.add_argument('--splits', type=int, default=10, help='how many')
+    parser.add_argument(
+        '--split-seed', type=int, default=0, help='of the splits'
+    )
+    parser.add_argument('--seed', type=int, help='of each training')
+    parser.add_argument(
+        '--no-adapt',
+        action='store_true',
+        help='only test on each split: direct transfer',
+    )
+    return parser.parse_args()
+
+
+def target_configs(cfg: Config, adapt: bool) -> list[dict]:
+    """The data sets of a config that take a split: tested, then trained."""
+    keys = ['test_dataloader.dataset']
+    if adapt:
+        keys.append('train_dataloader.dataset.target')
+    targets = []
+    for key in keys:
+        target = cfg
+        for name in key.split('.'):
+            target = (target or {}).get(name)
+        kind = (target or {}).get('type')
+        cls = DATASETS.get(kind) if isinstance(kind, str) else kind
+        if not (isinstance(cls, type) and issubclass(cls, RandomSplitDataset)):
+            raise ValueError(
+                f"The config's {key} is {kind}, which has no random splits: "
+                'it must be VIPeR or PRID2011.'
+            )
+        targets.append(target)
+    return targets
+
+
+def check(cfg: Config, args: argparse.Namespace) -> None:
+    """One sentence for what would fail later, or worse, not fail."""
+    stages = (cfg.get('train_cfg') or {}).get('order', [])
+    if not args.no_adapt and STAGE not in stages:
+        raise ValueError(
+            f"'{args.config}' has no stage '{STAGE}' in train_cfg.order: "
+            'name a config that adapts, or test without, --no-adapt.'
+        )
+    if args.checkpoint and not osp.isfile(args.checkpoint):
+        raise FileNotFoundError(
+            f"The checkpoint '{args.checkpoint}' does not exist."
+        )
+
+
+def train_source(base: Config) -> str:
+    """Train what comes before the adaptation, once for all splits.
+
+    Returns:
+        str: The checkpoint of its last stage.
+    """
+    cfg = copy.deepcopy(base)
+    order = cfg.train_cfg.order
+    if STAGE in order:
+        order = cfg.train_cfg.order = order[: order.index(STAGE)]
+    if not order:
+        raise ValueError(
+            f"The config has no stage before '{STAGE}': name a checkpoint."
+        )
+    cfg.work_dir = osp.join(base.work_dir, 'source')
+    cfg.experiment_name = 'source'
+    checkpoint = osp.join(cfg.work_dir, f'stage_{order[-1]}.pth')
+    if not osp.isfile(checkpoint):
+        resume(cfg)
+        Runner.from_cfg(cfg).train()
+    return checkpoint
+
+
+def resume(cfg: Config) -> None:
+    """Go on from the last checkpoint of the work dir, if there is one."""
+    note = osp.join(cfg.work_dir, 'last_checkpoint')
+    if not osp.isfile(note):
+        return
+    with open(note) as file:
+        # By its name only, so that a work dir can be moved.
+        path = osp.join(cfg.work_dir, osp.basename(file.read().strip()))
+    if osp.isfile(path):
+        cfg.load_from, cfg.resume = path, True
+
+
+def write_whole(content: dict, path: str) -> None:
+    """Write a JSON file so that a kill leaves all of it or nothing."""
+    with open(f'{path}.{os.getpid()}', 'w', encoding='utf-8') as file:
+        json.dump(content, file, indent=1)
+    os.replace(file.name, path)
+
+
+def keep(content: dict, path: str, hint: str) -> None:
+    """Write a file, or check that an earlier run wrote the same.
+
+    Args:
+        content (dict): What to write.
+        path (str): The file.
+        hint (str): For the error: what else the work dir was used for.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
+    content = json.loads(json.dumps(content, default=str))
+    if not osp.exists(path):
+        write_whole(content, path)
+        return
+    with open(path, encoding='utf-8') as file:
+        found = json.load(file)
+    differing = [k for k in content if content[k] != found.get(k)]
+    if differing:
+        raise ValueError(
+            f"'{path}' was written {hint}: {', '.join(differing)} differ. "
+            'Name another --work-dir, or empty this one.'
+        )
+
+
+def settings(cfg: Config, args: argparse.Namespace, protocol: str) -> dict:
+    """What the splits of one work dir must have in common."""
+    with open(args.checkpoint, 'rb') as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    parts = ['model']
+    if not args.no_adapt:
+        parts += ['train_cfg', 'optim_wrapper']
+    return dict(
+        protocol=protocol,
+        checkpoint_sha256=digest,
+        seed=cfg.randomness.seed,
+        **{part: cfg.to_dict().get(part) for part in parts},
+    )
+
+
+def run_split(base: Config, index: int, args: argparse.Namespace) -> dict:
+    """Train and test one split, and give its metrics."""
+    cfg = copy.deepcopy(base)
+    for target in target_configs(cfg, not args.no_adapt):
+        target.split_file = osp.join(base.work_dir, 'splits.json')
+        target.split_index = index
+    cfg.work_dir = split_dir(base, index)
+    # MMEngine keys its log by the name, else by the second.
+    cfg.experiment_name = f'split_{index}'
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    # The last weights are tested: nothing is selected on any data.
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key, None)
+    if args.no_adapt:
+        cfg.custom_hooks = []
+        return Runner.from_cfg(cfg).test()
+    cfg.train_cfg.first_stage = STAGE
+    resume(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner.test()
+
+
+def split_dir(cfg: Config, index: int) -> str:
+    return osp.join(cfg.work_dir, f'split_{index}')
+
+
+def summary(rows: list[dict]) -> dict[str, dict]:
+    """Mean, sample standard deviation and values of each metric."""
+    return {
+        name: dict(
+            mean=float(np.mean([row[name] for row in rows])),
+            # Not defined for a single split.
+            std=float(np.std([row[name] for row in rows], ddof=1))
+            if len(rows) > 1
+            else None,
+            splits=[row[name] for row in rows],
+        )
+        for name in rows[0]
+    }
+
+
+def print_table(title: str, metrics: dict[str, dict]) -> None:
+    width = max(map(len, metrics))
+    print(f'\n{title}\n{"":{width}}{"mean":>9}{"std":>9}')
+    for name, values in metrics.items():
+        std = '-' if values['std'] is None else f'{values["std"]:.2f}'
+        print(f'{name:{width}}{values["mean"]:9.2f}{std:>9}')
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    if args.seed is not None:
+        cfg.randomness.seed = args.seed
+    check(cfg, args)
+    target = target_configs(cfg, not args.no_adapt)[0]
+    protocol = 'not adapted' if args.no_adapt else 'adapted anew per split'
+
+    dataset = DATASETS.build(dict(target, pipeline=[], lazy_init=True))
+    content = draw_random_splits(dataset, args.splits, args.split_seed)
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    args.checkpoint = args.checkpoint or train_source(cfg)
+    keep(
+        content,
+        osp.join(cfg.work_dir, 'splits.json'),
+        'for other images, --splits or --split-seed',
+    )
+    keep(
+        settings(cfg, args, protocol),
+        osp.join(cfg.work_dir, 'settings.json'),
+        'by a run with other settings',
+    )
+
+    files = [
+        osp.join(split_dir(cfg, index), 'metrics.json')
+        for index in range(args.splits)
+    ]
+    # Looked up before any rank can finish one, so that all agree.
+    unfinished = [i for i, file in enumerate(files) if not osp.exists(file)]
+    for index in unfinished:
+        metrics = run_split(cfg, index, args)
+        if is_main_process():
+            write_whole(metrics, files[index])
+    if not is_main_process():
+        return
+
+    rows = []
+    for path in files:
+        with open(path, encoding='utf-8') as file:
+            rows.append(json.load(file))
+    metrics = summary(rows)
+    name = content['dataset']
+    results = dict(
+        protocol=protocol,
+        dataset=name,
+        num_splits=args.splits,
+        split_seed=args.split_seed,
+        seed=cfg.randomness.seed,
+        std='sample standard deviation (ddof=1) over the splits',
+        metrics=metrics,
+    )
+    write_whole(results, osp.join(cfg.work_dir, 'results.json'))
+    print_table(
+        f'{name}, {protocol}: mean and sample standard deviation (ddof=1) '
+        f'over {args.splits} random splits (seed {args.split_seed})',
+        metrics,
+    )
+
+
+if __name__ == '__main__':
+    with exit_with_message():
+        sys.exit(main())
