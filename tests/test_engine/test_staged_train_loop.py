@@ -178,8 +178,8 @@ def test_stopping_keeps_no_stage(tiny_config, tmp_path):
             "first_stage is 'mian', but the stages are .'pretrain', 'main'",
         ),
         (
-            dict(train_cfg__order=['main']),
-            "order must name each of the stages .'main', 'pretrain'. once",
+            dict(train_cfg__order=['main', 'tune']),
+            "order must name some of the stages .'main', 'pretrain'., each",
         ),
         (
             {f'{MAIN}__batch_size__target': 22},

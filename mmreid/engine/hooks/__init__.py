@@ -2,6 +2,7 @@ from .mar_hook import MARHook
 from .mining_purity_hook import MiningPurityHook
 from .stage_hook import StageHook
 from .sync_norm_stats_hook import SyncNormStatsHook
+from .tj_aidl_hook import TJAIDLHook
 from .unreadable_image_hook import UnreadableImageHook
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     'MiningPurityHook',
     'StageHook',
     'SyncNormStatsHook',
+    'TJAIDLHook',
     'UnreadableImageHook',
 ]

@@ -74,9 +74,10 @@ class StagedTrainLoop(BaseLoop):
             ``param_scheduler`` counting epochs from the start of the stage,
             and ``val_interval`` in epochs (default: at the stage's end
             only).
-        order (list[str]): The names in order of training. (A list, for
-            MMEngine sorts the keys of a config that it writes to the work
-            dir.)
+        order (list[str]): The names of those to train, in order. (A list,
+            for MMEngine sorts the keys of a config that it writes to the
+            work dir.) Stages that it leaves out are not trained, so that a
+            variant can take some of its base.
         first_stage (str, optional): Start with this stage, given the
             weights of ``load_from``. Defaults to None, the first one.
     """
@@ -94,10 +95,10 @@ class StagedTrainLoop(BaseLoop):
         self.dataset.full_init()
         self._loader_args = loader_args
         self._runner = runner
-        if sorted(order) != sorted(stages):
+        if not order or len(set(order) & set(stages)) < len(order):
             raise ValueError(
-                f'train_cfg.order must name each of the stages '
-                f'{sorted(stages)} once, but is {list(order)}.'
+                'train_cfg.order must name some of the stages '
+                f'{sorted(stages)}, each once, but is {list(order)}.'
             )
         self.stages = self._parse({name: stages[name] for name in order})
         super().__init__(runner, self._build_dataloader(self.stages[0], 0))

@@ -1,4 +1,7 @@
+from .attribute_base import AttributeReID
 from .base import BaseReID
+from .joint_supervision import JointSupervision
 from .mar import MAR
+from .tj_aidl import TJAIDL
 
-__all__ = ['BaseReID', 'MAR']
+__all__ = ['MAR', 'TJAIDL', 'AttributeReID', 'BaseReID', 'JointSupervision']

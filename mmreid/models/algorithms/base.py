@@ -2,7 +2,7 @@ from abc import abstractmethod
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmreid.registry import MODELS
 
@@ -35,26 +35,35 @@ class BaseReID(BaseModel):
         super().__init__(
             data_preprocessor and MODELS.build(data_preprocessor), init_cfg
         )
-        self.backbone = MODELS.build(backbone)
+        self.amp = amp
+        self.backbone = self.build_backbone(backbone)
         self.neck = MODELS.build(
             neck or dict(type='mmpretrain.GlobalAveragePooling')
         )
-        self.amp = amp
-        if amp:
-            self.backbone.to(memory_format=torch.channels_last)
 
-    def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Pooled features, (N, 3, H, W) -> (N, D) float32."""
+    def build_backbone(self, backbone: dict) -> nn.Module:
+        """A backbone from its config, in the layout that ``amp`` needs."""
+        module = MODELS.build(backbone)
+        if self.amp:
+            module.to(memory_format=torch.channels_last)
+        return module
+
+    def run_backbone(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
+        """Pooled features of a backbone, (N, 3, H, W) -> (N, D) float32."""
         if self.amp:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(
             inputs.device.type, torch.bfloat16, enabled=self.amp
         ):
-            outputs = self.backbone(inputs)
+            outputs = backbone(inputs)
             features = outputs[-1] if isinstance(outputs, tuple) else outputs
             if features.dim() > 2:
                 features = self.neck(features)
         return features.float()
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """The retrieval features, (N, 3, H, W) -> (N, D) float32."""
+        return self.run_backbone(self.backbone, inputs)
 
     def forward(
         self,
@@ -75,14 +84,17 @@ class BaseReID(BaseModel):
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
-        features = self.extract_feat(inputs)
         if mode == 'tensor':
-            return features
+            return self.extract_feat(inputs)
         if mode == 'predict':
-            return [dict(features=features, **data_samples)]
+            return self.predict(inputs, data_samples)
         raise ValueError(
             f"mode must be 'tensor', 'loss' or 'predict', but is {mode!r}."
         )
+
+    def predict(self, inputs: Tensor, data_samples: dict) -> list[dict]:
+        """One dict, ``data_samples`` with the ``features`` added."""
+        return [dict(features=self.extract_feat(inputs), **data_samples)]
 
     @abstractmethod
     def loss(self, inputs: Tensor, data_samples: dict) -> dict:
