@@ -1,0 +1,8 @@
+# Market-1501 as in market1501_viper.py, DukeMTMC-reID as the target.
+_base_ = 'market1501_viper.py'
+
+target = dict(
+    type='DukeMTMCreID', data_root='{{$MMREID_DATA:data}}/dukemtmc-reid')
+
+train_dataloader = dict(dataset=dict(target=target))
+test_dataloader = dict(dataset=target)

@@ -1,0 +1,8 @@
+# Market-1501 as in market1501_viper.py, PRID-2011 (single shot) as the target.
+_base_ = 'market1501_viper.py'
+
+target = dict(
+    type='PRID2011', data_root='{{$MMREID_DATA:data}}/prid2011')
+
+train_dataloader = dict(dataset=dict(target=target))
+test_dataloader = dict(dataset=target)

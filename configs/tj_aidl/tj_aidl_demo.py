@@ -1,0 +1,81 @@
+# TJ-AIDL on embedded pedestrians (tools/demo.py draws them): small networks,
+# from scratch, that two CPU cores train in minutes.
+_base_ = [
+    '../_base_/models/tj_aidl_mobilenet_v1.py',
+    '../_base_/schedules/tj_aidl_140k.py',
+    '../_base_/tj_aidl_runtime.py',
+]
+
+data_root = 'work_dirs/demo_tj_aidl/data'
+source_root = data_root + '/DukeMTMC-reID'
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(32, 64)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+target = dict(type='Market1501', data_root=data_root)
+
+train_dataloader = dict(
+    num_workers=1,
+    dataset=dict(
+        type='CrossDomainDataset',
+        source=dict(
+            type='DukeMTMCreID',
+            data_root=source_root,
+            attribute_file=source_root + '/duke_attribute.mat'),
+        target=dict(target, labelled=False),
+        pipeline=pipeline))
+test_dataloader = dict(
+    batch_size=256,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(target, split='test', pipeline=pipeline))
+test_evaluator = dict(type='ReIDMetric', metric='euclidean', ap='standard')
+test_cfg = dict()
+
+model = dict(
+    data_preprocessor=dict(crop_padding=2),
+    backbone=dict(
+        _delete_=True,
+        type='mmpretrain.ResNet',
+        depth=18,
+        base_channels=32,
+        strides=(1, 2, 2, 1)),
+    num_identities=600,
+    num_attributes=23,
+    in_channels=256)
+
+
+optim_wrapper = dict(
+    optimizer=dict(lr=2e-3, weight_decay=5e-4),
+    paramwise_cfg=dict(norm_decay_mult=0))
+train_cfg = dict(
+    stages=dict(
+        identity=dict(
+            batch_size=dict(source=64),
+            max_iters=900,
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=2e-3,
+                    total_steps=900,
+                    by_epoch=False)
+            ]),
+        joint=dict(
+            batch_size=dict(source=64),
+            max_iters=450,
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=2e-3,
+                    total_steps=450,
+                    by_epoch=False)
+            ]),
+        adapt=dict(
+            batch_size=dict(target=64),
+            max_iters=200,
+            optim_wrapper=dict(
+                optimizer=dict(type='Adam', lr=2e-4, betas=(0.5, 0.999))))))
+
+default_hooks = dict(logger=dict(interval=100))

@@ -1,0 +1,50 @@
+# tj_aidl_market_viper.py for two CPU cores (use --amp): 128x64 images,
+# batches of 32, a tenth of the paper's images, and the schedule that so short
+# a training needs.
+_base_ = 'tj_aidl_market_viper.py'
+
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(64, 128)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+train_dataloader = dict(
+    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
+test_dataloader = dict(
+    num_workers=0, pin_memory=False, dataset=dict(pipeline=pipeline))
+
+model = dict(data_preprocessor=dict(crop_padding=4))
+
+optimizer = dict(type='Adam', lr=1e-3, betas=(0.5, 0.999), weight_decay=5e-4)
+optim_wrapper = dict(
+    optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=0))
+
+
+train_cfg = dict(
+    stages=dict(
+        identity=dict(
+            batch_size=dict(source=32),
+            max_iters=4848,  # 12 epochs
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=1e-3,
+                    total_steps=4848,
+                    by_epoch=False)
+            ]),
+        joint=dict(
+            batch_size=dict(source=32),
+            max_iters=2424,  # 6 epochs
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=1e-3,
+                    total_steps=2424,
+                    by_epoch=False)
+            ]),
+        adapt=dict(
+            batch_size=dict(target=32),
+            max_iters=200,  # 10 epochs of 632 images
+            optim_wrapper=dict(
+                optimizer=dict(type='Adam', lr=2e-4, betas=(0.5, 0.999)))),
+    ))
