@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-smoke test test-slow test-data lint install clean
+.PHONY: demo demo-tj-aidl demo-smoke test test-slow test-data lint install clean
 
 install: $(STAMP)
 
@@ -17,9 +17,16 @@ $(STAMP): setup.py $(wildcard requirements/*.txt)
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
 
-# The same with a tenth of the training: that it runs, not what it reaches.
+# The same for TJ-AIDL, with the baselines of its paper.
+demo-tj-aidl: $(STAMP)
+	$(BIN)/python tools/demo.py --config configs/tj_aidl/tj_aidl_demo.py \
+		--work-dir work_dirs/demo_tj_aidl
+
+# Both with few people and iterations: that they run, not what they reach.
 demo-smoke: $(STAMP)
 	$(BIN)/python tools/demo.py --work-dir work_dirs/demo_smoke --smoke
+	$(BIN)/python tools/demo.py --config configs/tj_aidl/tj_aidl_demo.py \
+		--work-dir work_dirs/demo_tj_aidl_smoke --smoke
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m 'not slow and not real_data'
@@ -28,7 +35,8 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
-# Tests that read real data sets below $$MMREID_DATA.
+# Tests that read real data sets below $$MMREID_DATA, weights below
+# $$MMREID_WEIGHTS.
 test-data: $(STAMP)
 	$(BIN)/python -m pytest -m real_data
 

@@ -102,8 +102,27 @@ def test_model_builds(path, monkeypatch):
         model = MODELS.build(cfg)
         # Head and backbone fit together.
         features = model.neck(model.backbone(torch.zeros(2, 3, 64, 32))[-1])
-        logits = model.head.logits(features)
-    assert logits.shape == (2, cfg['head']['num_agents'])
+        if cfg['type'] == 'MAR':
+            logits = [model.head.logits(features)]
+            sizes = [cfg['head']['num_agents']]
+        else:
+            logits = [
+                model.identity_classifier(features),
+                model.attribute_classifier(features),
+            ]
+            sizes = [cfg['num_identities'], cfg['num_attributes']]
+    assert [tuple(each.shape) for each in logits] == [(2, n) for n in sizes]
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in METHODS if path.startswith('tj_aidl/')]
+)
+def test_stages_fit_the_model(path):
+    cfg = load(path)
+    stages = cfg['train_cfg']['stages']
+    domains = MODELS.get(cfg['model']['type']).stage_domains
+    for name in cfg['train_cfg']['order']:
+        assert set(stages[name]['batch_size']) == {domains[name]}
 
 
 @pytest.mark.parametrize('path', METHODS)
@@ -126,12 +145,12 @@ def test_top_level_keys(path):
         # A variant is one.
         assert load(path) != load(base.as_posix())
     if not single:
-        # A config of its own may add what the runner takes, and variables
-        # for its own use.
+        # A config of its own may add what the runner takes.
         known |= set(Runner.__init__.__code__.co_varnames)
-        known |= {
-            node.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        }
+    # Variables for its own use.
+    known |= {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
     assert values.keys() <= known

@@ -15,10 +15,9 @@ test_dataloader = dict(
 
 model = dict(data_preprocessor=dict(crop_padding=4))
 
-optimizer = dict(type='Adam', lr=1e-3, betas=(0.5, 0.999), weight_decay=5e-4)
 optim_wrapper = dict(
-    optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=0))
-
+    optimizer=dict(lr=1e-3, weight_decay=5e-4),
+    paramwise_cfg=dict(norm_decay_mult=0))
 
 train_cfg = dict(
     stages=dict(
@@ -46,5 +45,4 @@ train_cfg = dict(
             batch_size=dict(target=32),
             max_iters=200,  # 10 epochs of 632 images
             optim_wrapper=dict(
-                optimizer=dict(type='Adam', lr=2e-4, betas=(0.5, 0.999)))),
-    ))
+                optimizer=dict(type='Adam', lr=2e-4, betas=(0.5, 0.999))))))
