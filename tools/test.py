@@ -43,7 +43,12 @@ def main() -> None:
         cfg.test_dataloader = cfg.val_dataloader
         cfg.test_evaluator = cfg.val_evaluator
     if args.ap:
-        cfg.test_evaluator.ap = args.ap
+        evaluators = cfg.test_evaluator
+        if isinstance(evaluators, dict):
+            evaluators = [evaluators]
+        for evaluator in evaluators:
+            if evaluator.type == 'ReIDMetric':
+                evaluator.ap = args.ap
     # Nothing of the training is needed, its data sets least of all.
     for key in (
         'train_dataloader',

@@ -393,7 +393,8 @@ class BaseReIDDataset(BaseDataset):
         if not self.labelled:
             raise ValueError(
                 f'{self._title}: attributes belong to identities, leave '
-                'attribute_file out with labelled=False.'
+                'attribute_file out with labelled=False (a source needs '
+                'labelled=True).'
             )
         return dict(
             attribute_names=attribute_names(self.attribute_kind, self.age)
@@ -415,7 +416,8 @@ class BaseReIDDataset(BaseDataset):
                 f"attribute_file '{self.attribute_file}' lacks in its "
                 f"'{part}' part {len(absent)} of the {len(person_ids)} "
                 f"persons in split '{self.split}' of {self._title}: "
-                f'{first_three(absent)}; check that it belongs to data_root.'
+                f'{", ".join(absent[:20])}{", ..." * (len(absent) > 20)}; '
+                'check that it belongs to data_root.'
             )
         return {p: dict(attributes=values_of[p]) for p in person_ids}
 

@@ -300,7 +300,7 @@ def test_unannotated_identities(root, tmp_path):
         build(market(root, attribute_file=file))
     assert (
         "lacks in its 'train' part 2 of the 3 persons in split 'train' of "
-        "Market1501: '0001', '0003'; check" in str(error.value)
+        'Market1501: 0001, 0003; check' in str(error.value)
     )
 
 

@@ -7,6 +7,8 @@ from mmengine.model import is_model_wrapper
 from tiny_mar import train
 from tiny_tj_aidl import ADAPT, END
 
+from mmreid.datasets.synthetic import write_viper
+
 
 @pytest.fixture
 def config(benchmark, tmp_path):
@@ -255,3 +257,42 @@ def test_checkpoint_of_another_source(config, whole):
                 model__num_attributes=23,
             )
         )
+
+
+def test_does_not_adapt_to_test_images(config, tmp_path):
+    write_viper(str(tmp_path), num_ids=4, size=(16, 32))
+    cfg = config()
+    target = cfg.train_dataloader.dataset.target
+    target.type, target.data_root = 'VIPeR', str(tmp_path / 'VIPeR')
+    with pytest.raises(ValueError, match='VIPeR without a split holds the'):
+        train(cfg)
+    # What comes before reads the source alone.
+    cfg.train_cfg.order = ['identity']
+    cfg.work_dir = str(tmp_path / 'source')
+    train(cfg)
+
+
+def test_refuses_the_weights_of_another_model(config, whole, tmp_path):
+    weights = stage_weights(whole.work_dir, 'joint')
+    shared = {
+        key: value
+        for key, value in weights.items()
+        if key.split('.')[0] not in ('head', 'identity_backbone')
+    }
+    file = str(tmp_path / 'stage_joint.pth')
+    torch.save(dict(state_dict=shared, meta={}), file)
+    cfg = config(load_from=file, train_cfg__first_stage='adapt')
+    with pytest.raises(ValueError, match="'head', 'identity_backbone'. are"):
+        train(cfg)
+
+
+def test_backbone_of_another_width(config):
+    with pytest.raises(ValueError, match='gives 32 channels, but .* is 48'):
+        train(config(model__in_channels=48))
+
+
+def test_stage_without_batch_size(config):
+    cfg = config()
+    del cfg.train_cfg.stages.joint['batch_size']
+    with pytest.raises(ValueError, match="'joint' must have a batch_size"):
+        train(cfg)

@@ -1,6 +1,7 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from mmreid.datasets.random_splits import RandomSplitDataset
 from mmreid.models.algorithms import TJAIDL
 from mmreid.registry import HOOKS
 
@@ -25,9 +26,10 @@ class TJAIDLHook(Hook):
 
         Raises:
             ValueError: If the model has no such stage; if a stage takes
-                images of another domain than it can learn from; or if the
-                source has no attributes, or not as many identities or
-                attributes as the model.
+                images of another domain than it can learn from; if it would
+                adapt to the test's images; or if the source has no
+                attributes, or not as many identities or attributes as the
+                model.
         """
         model, loop = self._model(runner), runner.train_loop
         for stage in loop.stages:
@@ -49,6 +51,17 @@ class TJAIDLHook(Hook):
                 'identities',
                 dataset.num_identities,
             )
+        if 'adapt' in names:
+            target = dataset.datasets[-1]
+            if (
+                isinstance(target, RandomSplitDataset)
+                and target.split_file is None
+            ):
+                raise ValueError(
+                    f'{type(target).__name__} without a split holds the '
+                    "images of the test, to which 'adapt' would adapt: run "
+                    'tools/run_splits.py, or name split_file for both.'
+                )
         attributes = dataset.metainfo.get('attribute_names')
         if attributes:
             _check_size(
@@ -62,6 +75,29 @@ class TJAIDLHook(Hook):
                 'The stages '
                 f'{sorted(names & {"attribute", "joint"})} learn attributes, '
                 'but the source has none: the source needs attribute_file.'
+            )
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Refuse the weights of another model, of which a part would fit.
+
+        Raises:
+            ValueError: If something is missing or too much.
+        """
+        own = self._model(runner).state_dict().keys()
+        found = checkpoint.get('state_dict', checkpoint).keys()
+        found = {key.removeprefix('module.') for key in found}
+        differing = sorted(
+            {
+                key.split('.')[0]
+                for key in own ^ found
+                if not key.startswith('source_')
+            }
+        )
+        if differing:
+            raise ValueError(
+                'The checkpoint is of another model than '
+                f'{type(self._model(runner)).__name__}: {differing} are not '
+                'in both. Take a checkpoint that a config of this model left.'
             )
 
     def before_stage(self, runner, stage) -> None:

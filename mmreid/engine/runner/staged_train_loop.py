@@ -124,6 +124,11 @@ class StagedTrainLoop(BaseLoop):
         parsed, begin, first_epoch = [], 0, 0
         for number, (name, cfg) in enumerate(stages.items()):
             cfg = dict(cfg)
+            if not cfg.get('batch_size'):
+                raise ValueError(
+                    f'Stage {name!r} must have a batch_size, such as '
+                    'dict(source=64).'
+                )
             batch_size = dict(cfg.pop('batch_size'))
             length = DomainSampler(
                 self.dataset.domains, batch_size, seed=0

@@ -33,9 +33,25 @@ class AttributeReID(BaseReID):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        self.in_channels = in_channels
         self.identity_classifier = nn.Linear(in_channels, num_identities)
         self.attribute_classifier = nn.Linear(in_channels, num_attributes)
         self.loss_attribute = MODELS.build(dict(type='AttributeLoss'))
+
+    def run_backbone(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
+        """Pooled features of a branch, (N, D).
+
+        Raises:
+            ValueError: If D is not ``in_channels``.
+        """
+        features = super().run_backbone(backbone, inputs)
+        if features.shape[1] != self.in_channels:
+            raise ValueError(
+                f'The backbone gives {features.shape[1]} channels, but '
+                f'model.in_channels is {self.in_channels}: set it to '
+                f'{features.shape[1]}.'
+            )
+        return features
 
     def check_stage(self, stage: str) -> None:
         """Raise a ``ValueError`` if the algorithm has no such stage."""

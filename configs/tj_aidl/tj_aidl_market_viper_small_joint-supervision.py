@@ -1,0 +1,22 @@
+# Table 2, Joint Supervision: one network learns both.
+_base_ = 'tj_aidl_market_viper_small.py'
+model = dict(
+    _delete_=True,
+    type='JointSupervision',
+    data_preprocessor={{_base_.model.data_preprocessor}},
+    backbone={{_base_.model.backbone}},
+    num_identities=751,
+    num_attributes=27,
+    in_channels=1024)
+train_cfg = dict(
+    order=['joint'],
+    stages=dict(
+        joint=dict(
+            max_iters=4848,
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=1e-3,
+                    total_steps=4848,
+                    by_epoch=False)
+            ])))
