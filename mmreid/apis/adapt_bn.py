@@ -1,3 +1,5 @@
+import copy
+
 import torch
 from mmengine.dataset import default_collate
 from torch import nn
@@ -17,7 +19,9 @@ def adapt_bn(
     """Re-estimate the batch norms' statistics, and train nothing.
 
     The control that every claim about adaptation has to beat: a part of what
-    looks like learning on the target is its normalisation statistics.
+    looks like learning on the target is its normalisation statistics. Batch
+    norms that the model's feature does not pass, such as those of TJ-AIDL's
+    other branch, stay as they are.
 
     Args:
         model (nn.Module): A model of this project; changed in place and left
@@ -33,9 +37,18 @@ def adapt_bn(
 
     Returns:
         nn.Module: The model.
+
+    Raises:
+        ValueError: If the images fill no batch.
     """
     if indices is not None:
         dataset = Subset(dataset, indices)
+    if len(dataset) < batch_size:
+        raise ValueError(
+            f'{len(dataset)} images fill no batch of {batch_size}, so there '
+            'are no statistics to take: give more images or a smaller '
+            'batch_size.'
+        )
     loader = DataLoader(
         dataset,
         batch_size,
@@ -46,13 +59,15 @@ def adapt_bn(
         drop_last=True,
     )
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
+    before = [copy.deepcopy(norm) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average over batches
     model.train()
     for batch in loader:
         model(**model.data_preprocessor(batch, False))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    for norm, old in zip(norms, before, strict=True):
+        norm.momentum = old.momentum
+        if norm.num_batches_tracked == 0:
+            norm.load_state_dict(old.state_dict())
     return model.eval()

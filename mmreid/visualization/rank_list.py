@@ -40,7 +40,7 @@ def draw_rank_list(
         query_paths (Sequence[str]): Image files, Q of them.
         gallery_paths (Sequence[str]): Image files, G of them.
         neighbours (Tensor): Gallery indices, nearest first, as
-            :func:`mmreid.evaluation.top_neighbours` returns them; -1 leaves
+            :func:`mmreid.evaluation.rank_queries` returns them; -1 leaves
             a place empty. Shape (Q, k).
         query_ids (Sequence[int]): Person ids. Shape (Q,).
         gallery_ids (Sequence[int]): Person ids. Shape (G,).

@@ -4,25 +4,41 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmreid.evaluation import rank_metrics, rank_queries, top_neighbours
+from mmreid.evaluation import rank_metrics, rank_queries
+from mmreid.evaluation.functional import ranking
 
 torch.set_num_threads(1)
 
 
-def brute_force(query, gallery, qid, gid, qcam, gcam, metric, ap, topk):
-    """Sorts every row of the full float64 matrix, others before matches."""
+def distances(query, gallery, metric):
     query, gallery = np.float64(query), np.float64(gallery)
     if metric == 'cosine':
         query = query / np.linalg.norm(query, axis=1, keepdims=True)
         gallery = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
-        distance = 1 - query @ gallery.T
-    else:
-        distance = ((query[:, None] - gallery) ** 2).sum(-1)
+        return 1 - query @ gallery.T
+    return np.sqrt(((query[:, None] - gallery) ** 2).sum(-1))
+
+
+def kept(person, camera, gid, gcam, rule):
+    return {
+        'standard': (gid != person) | (gcam != camera),
+        'none': np.ones(len(gid), bool),
+        'cross': gcam != camera,
+    }[rule]
+
+
+def brute_force(
+    query, gallery, qid, gid, qcam, gcam, metric, ap, topk, rule='standard',
+    ties='pessimistic',
+):  # fmt: skip
+    """Sorts every row of the full float64 matrix, others before matches."""
+    distance = distances(query, gallery, metric)
     first, aps, inps = [], [], []
     for row, person, camera in zip(distance, qid, qcam, strict=True):
-        keep = (gid != person) | (gcam != camera)
+        keep = kept(person, camera, gid, gcam, rule)
         same = gid[keep] == person
-        places = np.flatnonzero(same[np.lexsort((same, row[keep]))])
+        last = same if ties == 'pessimistic' else ~same
+        places = np.flatnonzero(same[np.lexsort((last, row[keep]))])
         if not len(places):
             continue
         terms = []
@@ -73,17 +89,20 @@ def retrievals(draw):
     st.sampled_from(['cosine', 'euclidean']),
     st.sampled_from(['standard', 'trapezoid', 'mar']),
     st.sampled_from([np.float32, np.float64]),
+    st.sampled_from(['standard', 'none', 'cross']),
+    st.sampled_from(['pessimistic', 'optimistic']),
 )
-def test_equals_brute_force(data, metric, ap, dtype):
+def test_equals_brute_force(data, metric, ap, dtype, rule, ties):
     topk = (1, 2, 5, 50)
     query, gallery = (part.astype(dtype) for part in data[:2])
-    expected = brute_force(query, gallery, *data[2:], metric, ap, topk)
     args = (query, gallery, *data[2:], metric, ap, topk)
+    expected = brute_force(*args, rule, ties)
+    options = dict(camera_rule=rule, ties=ties)
     if expected is None:
         with pytest.raises(ValueError, match='None of the .* queries'):
-            rank_metrics(*args)
+            rank_metrics(*args, **options)
     else:
-        result = rank_metrics(*args)
+        result = rank_metrics(*args, **options)
         assert list(result) == list(expected)
         assert all(type(value) is float for value in result.values())
         assert result == pytest.approx(expected, rel=1e-12)
@@ -92,15 +111,33 @@ def test_equals_brute_force(data, metric, ap, dtype):
 @settings(max_examples=60, deadline=None)
 @given(retrievals(), st.integers(1, 10), st.integers(1, 4))
 def test_chunks_and_shards_do_not_matter(data, chunk_size, world_size):
-    whole = rank_queries(*data)
+    whole = rank_queries(*data, num_neighbours=3)
     parts = [
-        rank_queries(*data, chunk_size=chunk_size, shard=(rank, world_size))
+        rank_queries(
+            *data,
+            num_neighbours=3,
+            chunk_size=chunk_size,
+            shard=(rank, world_size),
+        )
         for rank in range(world_size)
     ]
-    for column, pieces in zip(whole, zip(*parts, strict=True), strict=True):
-        torch.testing.assert_close(
-            torch.stack(pieces).double().sum(0), column.double()
-        )
+    for name, column in vars(whole).items():
+        pieces = torch.stack([getattr(part, name) for part in parts])
+        # Which of equal neighbours comes first is not defined.
+        if name not in ('neighbours', 'correct'):
+            torch.testing.assert_close(pieces.double().sum(0), column.double())
+
+
+@settings(max_examples=100, deadline=None)
+@given(retrievals(), st.sampled_from(['pessimistic', 'optimistic']))
+def test_other_devices_count_alike(data, ties):
+    """The way for accelerators, run on the CPU, against that of the CPU."""
+    expected = rank_queries(*data, ties=ties)
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(ranking, '_count_ahead', ranking._count_ahead_torch)
+        found = rank_queries(*data, ties=ties)
+    for name, column in vars(expected).items():
+        assert torch.equal(getattr(found, name), column), name
 
 
 def line(matches, length):
@@ -182,26 +219,41 @@ def test_autocast_and_half_precision_features():
 
 
 @settings(max_examples=60, deadline=None)
-@given(retrievals(), st.integers(1, 35), st.integers(1, 10))
-def test_top_neighbours(data, k, chunk_size):
+@given(
+    retrievals(),
+    st.integers(1, 35),
+    st.integers(1, 10),
+    st.sampled_from(['cosine', 'euclidean']),
+    st.sampled_from(['standard', 'none', 'cross']),
+)
+def test_neighbours(data, k, chunk_size, metric, rule):
     query, gallery, qid, gid, qcam, gcam = data
-    found = top_neighbours(
-        *data, k=k, metric='euclidean', chunk_size=chunk_size
+    found = rank_queries(
+        *data,
+        num_neighbours=k,
+        metric=metric,
+        chunk_size=chunk_size,
+        camera_rule=rule,
     )
-    assert found.shape == (len(query), k)
-    distance = ((query[:, None] - gallery) ** 2).sum(-1)
-    for row, person, camera, indices in zip(
-        distance, qid, qcam, found.numpy(), strict=True
-    ):
-        keep = np.flatnonzero((gid != person) | (gcam != camera))
+    assert found.neighbours.shape == (len(query), k)
+    for i, row in enumerate(distances(query, gallery, metric)):
+        keep = np.flatnonzero(kept(qid[i], qcam[i], gid, gcam, rule))
         count = min(k, len(keep))
-        chosen = indices[:count]
-        assert (indices[count:] == -1).all()
+        chosen = found.neighbours[i, :count].numpy()
+        assert (found.neighbours[i, count:] == -1).all()
+        assert found.distances[i, count:].isinf().all()
+        assert not found.correct[i, count:].any()
         assert set(chosen) <= set(keep) and len(set(chosen)) == count
         # Compared by distance: the order of ties is free.
         np.testing.assert_allclose(
-            row[chosen], np.sort(row[keep])[:count], atol=1e-9
+            row[chosen], np.sort(row[keep])[:count], atol=1e-7
         )
+        np.testing.assert_allclose(
+            found.distances[i, :count], row[chosen], atol=1e-6
+        )
+        assert (
+            found.correct[i, :count].numpy() == (gid[chosen] == qid[i])
+        ).all()
 
 
 GOOD = dict(

@@ -1,6 +1,7 @@
 """Writes embedded pedestrians in the official folder layouts."""
 
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from .render import draw_pedestrian
 STAMP = 'synthetic.json'
 VERSION = 2  # raise it when the drawing changes
 BAD_CROP = 0.22  # crop error of junk and distractors
+CHUNK = 1000  # images that one process draws at a time
+FORKS = hasattr(os, 'sched_getaffinity')  # Linux
 DISTRACTOR = 10_000  # number of the first person that only distracts
 
 
@@ -140,6 +143,19 @@ class _Dataset:
         os.replace(path + '.tmp', path)
 
     def draw(self, shots: list[Shot]) -> None:
+        """Draw and write the images, on all cores where that pays."""
+        chunks = [shots[i : i + CHUNK] for i in range(0, len(shots), CHUNK)]
+        cores = len(os.sched_getaffinity(0)) if FORKS else 1
+        if min(cores, len(chunks)) == 1:
+            for chunk in chunks:
+                self._draw(chunk)
+            return
+        # Forked, so that a script needs no guard around its main part; a
+        # drawing uses NumPy and OpenCV alone, whose state survives it.
+        with multiprocessing.get_context('fork').Pool(cores) as pool:
+            pool.map(self._draw, chunks, chunksize=1)
+
+    def _draw(self, shots: list[Shot]) -> None:
         images = draw_shots(shots, self.domain, self.seed, self.size)
         for shot, image in zip(shots, images, strict=True):
             path = os.path.join(self.folder, shot.path)

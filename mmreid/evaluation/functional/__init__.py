@@ -1,15 +1,21 @@
+from .distance import METRICS, FeatureDistance, check_metric
 from .ranking import (
-    QueryRanks,
+    CAMERA_RULES,
+    RetrievalResult,
     check_options,
+    rank,
     rank_metrics,
     rank_queries,
-    top_neighbours,
 )
 
 __all__ = [
-    'QueryRanks',
+    'CAMERA_RULES',
+    'METRICS',
+    'FeatureDistance',
+    'RetrievalResult',
+    'check_metric',
     'check_options',
+    'rank',
     'rank_metrics',
     'rank_queries',
-    'top_neighbours',
 ]

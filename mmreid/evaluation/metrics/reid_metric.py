@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmreid.registry import METRICS
 
-from ..functional import QueryRanks, check_options, rank_queries
+from ..functional import check_metric, check_options, rank_queries
 from .per_image_metric import PerImageMetric
 
 
@@ -45,7 +45,8 @@ class ReIDMetric(PerImageMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(prefix=prefix)
-        check_options(metric, ap, topk)
+        check_metric(metric)
+        check_options(ap, topk)
         self.metric = metric
         self.ap = ap
         self.topk = tuple(topk)
@@ -94,10 +95,9 @@ class ReIDMetric(PerImageMetric):
         )
         # Each query is non-zero on one rank only: adding is exact, and the
         # means are then taken in the same order as in a single process.
-        stacked = torch.stack([column.double() for column in ranks])
-        all_reduce(stacked)
-        ap, inp, first_rank, valid = stacked
-        ranks = QueryRanks(ap, inp, first_rank.long(), valid.bool())
+        for column in (ranks.ap, ranks.inp, ranks.first_rank):
+            all_reduce(column)
+        ranks.valid = ranks.first_rank > 0
         metrics = ranks.summary(self.topk)
 
         names = [name for name in metrics if name != 'skipped_queries']

@@ -1,0 +1,173 @@
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ['METRICS', 'FeatureDistance', 'check_metric']
+
+ArrayLike = Tensor | np.ndarray | Sequence
+
+METRICS = ('cosine', 'euclidean')
+
+
+def check_metric(metric: str) -> None:
+    """Raise a ValueError unless the metric exists."""
+    if metric not in METRICS:
+        raise ValueError(f'metric must be one of {METRICS}, got {metric!r}.')
+
+
+def check_features(name: str, value: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Features (N, D) in float32 or float64, and their |x|^2, (N,).
+
+    Args:
+        name (str): For the errors.
+        value (Tensor): Shape (N, D), floating point.
+
+    Raises:
+        TypeError: If they are not floating point.
+        ValueError: If they are not (N, D), empty, or not finite.
+    """
+    features = torch.as_tensor(value)
+    if not features.is_floating_point():
+        raise TypeError(
+            f'{name} must be floating point, got {features.dtype}: pass the '
+            "model's features, not images or ids."
+        )
+    if features.ndim != 2 or features.numel() == 0:
+        raise ValueError(
+            f'{name} must be a (N, D) tensor with at least one row and one '
+            f'column, got shape {tuple(features.shape)}.'
+        )
+    if features.dtype != torch.float64:
+        features = features.float()
+    # The squared norm of a row tells NaN, inf and overflow at once; by
+    # einsum, since square() would make another copy of the features.
+    with torch.autocast(features.device.type, enabled=False):
+        squares = torch.einsum('nd,nd->n', features, features)
+    bad = (~squares.isfinite()).nonzero()
+    if len(bad):
+        raise ValueError(
+            f'{name} row {bad[0].item()} holds NaN, inf or values whose '
+            f'square overflows ({len(bad)} of {len(features)} rows do): '
+            'check the model and its precision.'
+        )
+    return features, squares
+
+
+def check_pair(
+    query_features: ArrayLike, gallery_features: ArrayLike
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Checked features of both sets, in one precision, each with |x|^2.
+
+    Args:
+        query_features (Tensor): Shape (Q, D), floating point.
+        gallery_features (Tensor): Shape (G, D), floating point.
+
+    Returns:
+        tuple[Tensor, ...]: Query features, their squared norms, gallery
+        features, their squared norms.
+
+    Raises:
+        TypeError: If features are not floating point.
+        ValueError: If shapes or devices disagree, or a feature is not finite.
+    """
+    query, query_squares = check_features('query_features', query_features)
+    gallery, squares = check_features('gallery_features', gallery_features)
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            'query_features and gallery_features must have equally many '
+            f'columns, got {query.shape[1]} and {gallery.shape[1]}.'
+        )
+    if query.device != gallery.device:
+        raise ValueError(
+            'query_features and gallery_features must be on one device, '
+            f'got {query.device} and {gallery.device}.'
+        )
+    dtype = torch.promote_types(query.dtype, gallery.dtype)
+    return (
+        query.to(dtype),
+        query_squares.to(dtype),
+        gallery.to(dtype),
+        squares.to(dtype),
+    )
+
+
+class FeatureDistance:
+    """Distances of queries to a gallery, a block of queries at a time.
+
+    What ranks a gallery (:func:`mmreid.evaluation.rank`) asks for ``shape``,
+    ``device``, :meth:`block` and :meth:`to_distances`; an object that has
+    these, such as the one of re-ranking, can take the place of this one.
+
+    Args:
+        query_features (Tensor): Shape (Q, D), floating point.
+        gallery_features (Tensor): Shape (G, D), floating point.
+        metric (str): ``'cosine'``, 1 minus the cosine, 1 for a zero vector;
+            or ``'euclidean'``. Defaults to 'cosine'.
+
+    Raises:
+        TypeError: If features are not floating point.
+        ValueError: If shapes or devices disagree, a set is empty, a feature
+            is not finite, or the metric does not exist.
+    """
+
+    def __init__(
+        self,
+        query_features: ArrayLike,
+        gallery_features: ArrayLike,
+        metric: str = 'cosine',
+    ) -> None:
+        check_metric(metric)
+        query, query_squares, gallery, squares = check_pair(
+            query_features, gallery_features
+        )
+        self.metric = metric
+        self.shape = len(query), len(gallery)
+        self.device = query.device
+        if metric == 'cosine':
+            query = query / query_squares.sqrt().clamp(min=1e-12)[:, None]
+            gallery = gallery / squares.sqrt().clamp(min=1e-12)[:, None]
+            self._offset = torch.ones_like(squares)
+        else:
+            # |q - g|^2 / 2 without |q|^2, which is the same for a whole row.
+            self._offset = squares / 2
+        self._query, self._gallery = query, gallery
+        self._query_squares = query_squares
+
+    def block(self, rows: slice) -> Tensor:
+        """What grows with the distance, within a row.
+
+        Args:
+            rows (slice): Queries, without a step.
+
+        Returns:
+            Tensor: Shape (q, G), the caller's to overwrite.
+        """
+        query = self._query[rows]
+        num = len(query)
+        if num == 1:
+            # A one-row product runs as matrix times vector, which sums equal
+            # columns in different orders and so breaks their ties.
+            query = query.expand(2, -1)
+        # Under autocast, bf16 would turn near neighbours into ties.
+        with torch.autocast(query.device.type, enabled=False):
+            scores = torch.addmm(
+                self._offset, query, self._gallery.T, alpha=-1
+            )
+        return scores[:num]
+
+    def to_distances(self, scores: Tensor, rows: slice) -> Tensor:
+        """Distances, from what :meth:`block` gave for the same rows.
+
+        Args:
+            scores (Tensor): Shape (q, any); overwritten.
+            rows (slice): The queries.
+
+        Returns:
+            Tensor: Cosine or Euclidean distances. Shape (q, any).
+        """
+        if self.metric == 'cosine':
+            return scores
+        scores.mul_(2).add_(self._query_squares[rows, None])
+        return scores.clamp_(min=0).sqrt_()
