@@ -1,3 +1,4 @@
+import mmengine.config.config
 import mmengine.runner.runner
 import pytest
 import tiny_mar
@@ -7,10 +8,18 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope='session', autouse=True)
-def no_environment_report():
-    """Each Runner would ask every compiler for its version."""
+def no_reports():
+    """Each Runner would ask every compiler for its version.
+
+    And format its config for each checkpoint, which takes half a second.
+    """
     patch = pytest.MonkeyPatch()
     patch.setattr(mmengine.runner.runner, 'collect_env', dict)
+    patch.setattr(
+        mmengine.config.config,
+        'FormatCode',
+        lambda text, **kwargs: (text, True),
+    )
     yield
     patch.undo()
 

@@ -1,5 +1,6 @@
 import ast
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,81 @@ def test_stages_fit_the_model(path):
     domains = MODELS.get(cfg['model']['type']).stage_domains
     for name in cfg['train_cfg']['order']:
         assert set(stages[name]['batch_size']) == {domains[name]}
+
+
+# The iterations of the paper, and the stages of its tables' variants.
+PAPER_STAGES = dict(
+    identity=('source', 100_000),
+    attribute=('source', 100_000),
+    joint=('source', 20_000),
+    adapt=('target', 20_000),
+)
+PAPER_ORDER = {
+    'attribute-only': ['attribute'],
+    'identity-only': ['identity'],
+    'independent': ['identity', 'attribute'],
+    'joint-supervision': ['joint'],
+    'wo-adaptation': ['identity', 'joint'],
+}
+PAPER_SOURCES = dict(
+    market=('Market1501', 751, 27), duke=('DukeMTMCreID', 702, 23)
+)
+PAPER_TARGETS = dict(
+    market='Market1501', duke='DukeMTMCreID', viper='VIPeR', prid='PRID2011'
+)
+
+
+# Neither 'small_val' nor '256x128', which are of another size as 'small' is.
+PAPER_PATH = re.compile(
+    r'tj_aidl/tj_aidl_(market|duke)_([a-z]+)(?:_([a-z-]+))?\.py'
+)
+PAPER = [
+    (path, *match.groups())
+    for path in METHODS
+    if (match := PAPER_PATH.fullmatch(path)) and match[3] != 'small'
+]
+
+
+@pytest.mark.parametrize('path, source, target, variant', PAPER)
+def test_tj_aidl_is_the_paper(path, source, target, variant):
+    cfg = load(path)
+    model, stages = cfg['model'], cfg['train_cfg']['stages']
+    kind, num_identities, num_attributes = PAPER_SOURCES[source]
+    data = cfg['train_dataloader']['dataset']
+    assert data['source']['type'] == kind
+    assert data['target']['type'] == PAPER_TARGETS[target]
+    assert cfg['test_dataloader']['dataset']['type'] == PAPER_TARGETS[target]
+    assert model['num_identities'] == num_identities
+    assert model['num_attributes'] == num_attributes
+
+    assert model['in_channels'] == 1024
+    assert model['backbone']['type'] == 'MobileNetV1'
+    assert model['backbone'].get('width_mult', 1) == 1
+    assert model['backbone']['init_cfg']['type'] == 'Pretrained'
+    assert model['type'] == (
+        'JointSupervision' if variant == 'joint-supervision' else 'TJAIDL'
+    )
+    if model['type'] == 'TJAIDL':
+        assert model['head']['hidden_channels'] == (512, 128)
+        assert model['lambda1'] == model['lambda2'] == 10
+
+    adam = dict(type='Adam', lr=0.002, betas=(0.5, 0.999))
+    assert cfg['optim_wrapper'] == dict(optimizer=adam)
+    order = PAPER_ORDER.get(variant, ['identity', 'joint', 'adapt'])
+    assert cfg['train_cfg']['order'] == order
+    for name in order:
+        domain, iterations = PAPER_STAGES[name]
+        if variant == 'joint-supervision':
+            # As long as a branch on its own.
+            iterations = 100_000
+        # No schedule and no optimiser of its own either.
+        assert stages[name] == dict(
+            batch_size={domain: 8}, max_iters=iterations
+        )
+
+
+def test_all_configs_of_the_paper_are_there():
+    assert len(PAPER) == 6 + 3 * 7
 
 
 @pytest.mark.parametrize('path', METHODS)

@@ -66,7 +66,7 @@ def target_configs(cfg: Config, adapt: bool) -> list[dict]:
         if not (isinstance(cls, type) and issubclass(cls, RandomSplitDataset)):
             raise ValueError(
                 f"The config's {key} is {kind}, which has no random splits: "
-                'it must be VIPeR or PRID2011.'
+                'it must be VIPeR, PRID2011 or CUHK01.'
             )
         targets.append(target)
     return targets
@@ -102,6 +102,8 @@ def train_source(base: Config) -> str:
         )
     cfg.work_dir = osp.join(base.work_dir, 'source')
     cfg.experiment_name = 'source'
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    keep_settings(cfg, settings(cfg, cfg.get('load_from'), order))
     checkpoint = osp.join(cfg.work_dir, f'stage_{order[-1]}.pth')
     if not osp.isfile(checkpoint):
         resume(cfg)
@@ -153,19 +155,66 @@ def keep(content: dict, path: str, hint: str) -> None:
         )
 
 
-def settings(cfg: Config, args: argparse.Namespace, protocol: str) -> dict:
-    """What the splits of one work dir must have in common."""
-    with open(args.checkpoint, 'rb') as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
-    parts = ['model']
-    if not args.no_adapt:
-        parts += ['train_cfg', 'optim_wrapper']
-    return dict(
-        protocol=protocol,
-        checkpoint_sha256=digest,
-        seed=cfg.randomness.seed,
-        **{part: cfg.to_dict().get(part) for part in parts},
+def keep_settings(cfg: Config, content: dict) -> None:
+    """Refuse a work dir in which something else was run."""
+    keep(
+        portable(content),
+        osp.join(cfg.work_dir, 'settings.json'),
+        'by a run with other settings',
     )
+
+
+def portable(value: object) -> object:
+    """A part of a config as it is compared between two runs.
+
+    Of paths only the last name counts: data and weights may move between a
+    run and its resumption, yet another name is likely to be something else.
+    The split is left out, which the tool itself sets.
+    """
+    if isinstance(value, dict):
+        return {
+            key: portable(part)
+            for key, part in value.items()
+            if key not in ('split_file', 'split_index')
+        }
+    if isinstance(value, list | tuple):
+        return [portable(part) for part in value]
+    if isinstance(value, str):
+        return osp.basename(osp.normpath(value))
+    return value
+
+
+def settings(cfg: Config, start: str | None, stages: list[str]) -> dict:
+    """What the weights depend on that a training reaches.
+
+    Args:
+        cfg (Config): The config.
+        start (str, optional): The checkpoint that it starts from.
+        stages (list[str]): What is trained; none if that is only tested.
+
+    Returns:
+        dict: Parts of the config, and the checkpoint by its content, for
+        those of all runs have the same few names.
+    """
+    parts = cfg.to_dict()
+    content = dict(
+        checkpoint_sha256=start,
+        seed=cfg.randomness.seed,
+        model=parts['model'],
+    )
+    if osp.isfile(start or ''):
+        with open(start, 'rb') as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        content['checkpoint_sha256'] = digest
+    if stages:
+        loop = parts['train_cfg']
+        trained = {k: v for k, v in loop['stages'].items() if k in stages}
+        content.update(
+            train_cfg=dict(loop, order=stages, stages=trained),
+            optim_wrapper=parts.get('optim_wrapper'),
+            train_dataset=parts['train_dataloader']['dataset'],
+        )
+    return content
 
 
 def run_split(base: Config, index: int, args: argparse.Namespace) -> dict:
@@ -236,10 +285,18 @@ def main() -> None:
         osp.join(cfg.work_dir, 'splits.json'),
         'for other images, --splits or --split-seed',
     )
-    keep(
-        settings(cfg, args, protocol),
-        osp.join(cfg.work_dir, 'settings.json'),
-        'by a run with other settings',
+    keep_settings(
+        cfg,
+        dict(
+            settings(
+                cfg,
+                args.checkpoint,
+                [] if args.no_adapt else cfg.train_cfg.order,
+            ),
+            protocol=protocol,
+            test_dataset=cfg.test_dataloader.dataset,
+            test_evaluator=cfg.test_evaluator,
+        ),
     )
 
     files = [
@@ -261,9 +318,12 @@ def main() -> None:
             rows.append(json.load(file))
     metrics = summary(rows)
     name = content['dataset']
+    # CUHK01 is tested in two ways, whose numbers do not compare.
+    shots = {k: content[k] for k in ['shots'] if k in content}
     results = dict(
         protocol=protocol,
         dataset=name,
+        **shots,
         num_splits=args.splits,
         split_seed=args.split_seed,
         seed=cfg.randomness.seed,
@@ -271,8 +331,11 @@ def main() -> None:
         metrics=metrics,
     )
     write_whole(results, osp.join(cfg.work_dir, 'results.json'))
+    title = ', '.join(
+        [name, *(f'{kind}-shot' for kind in shots.values()), protocol]
+    )
     print_table(
-        f'{name}, {protocol}: mean and sample standard deviation (ddof=1) '
+        f'{title}: mean and sample standard deviation (ddof=1) '
         f'over {args.splits} random splits (seed {args.split_seed})',
         metrics,
     )

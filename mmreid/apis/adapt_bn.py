@@ -58,12 +58,15 @@ def adapt_bn(
         collate_fn=default_collate,
         drop_last=True,
     )
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    model.train()
+    # Those that a config keeps in eval mode stay as they are.
+    norms = [
+        m for m in model.modules() if isinstance(m, _BatchNorm) and m.training
+    ]
     before = [copy.deepcopy(norm) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average over batches
-    model.train()
     for batch in loader:
         model(**model.data_preprocessor(batch, False))
     for norm, old in zip(norms, before, strict=True):

@@ -1,9 +1,17 @@
 from .checkpoint import load_from_local
-from .run import config_parser, exit_with_message, load_config
+from .run import (
+    config_parser,
+    exit_with_message,
+    load_config,
+    ranking_evaluators,
+    use_validation,
+)
 
 __all__ = [
     'config_parser',
     'exit_with_message',
     'load_config',
     'load_from_local',
+    'ranking_evaluators',
+    'use_validation',
 ]

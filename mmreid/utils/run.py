@@ -55,6 +55,39 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def use_validation(cfg: Config) -> None:
+    """Let a config test the validation identities, as ``--val`` asks.
+
+    Args:
+        cfg (Config): Changed in place.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if 'val_dataloader' not in cfg:
+        raise ValueError(
+            f"--val: '{cfg.filename}' has no val_dataloader, that is no "
+            'validation identities.'
+        )
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.test_evaluator = cfg.val_evaluator
+
+
+def ranking_evaluators(cfg: Config) -> list[dict]:
+    """The ``ReIDMetric`` among a config's test evaluators.
+
+    Args:
+        cfg (Config): With one or a list of them in ``test_evaluator``.
+
+    Returns:
+        list[dict]: Those of the config, not copies.
+    """
+    evaluators = cfg.test_evaluator
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    return [e for e in evaluators if e['type'] == 'ReIDMetric']
+
+
 def _prepare_distributed(cfg: Config) -> None:
     """Let ``--launcher pytorch`` run on a machine without a GPU.
 

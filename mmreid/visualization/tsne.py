@@ -9,7 +9,6 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from sklearn.manifold import TSNE
 from torch import Tensor
 
 __all__ = ['draw_tsne', 'embed_tsne']
@@ -37,6 +36,9 @@ def embed_tsne(features: Tensor, metric: str = 'cosine') -> np.ndarray:
     Raises:
         ValueError: If there are fewer than four images.
     """
+    # A second or two, which those who draw rank lists need not wait for.
+    from sklearn.manifold import TSNE
+
     if len(features) < 4:
         raise ValueError(
             f't-SNE needs four images or more, got {len(features)}.'

@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+import tiny_tj_aidl
 import torch
 from mmengine.dataset import default_collate
 from torch import nn
@@ -112,3 +113,77 @@ def test_labels_are_not_read(model, dataset, monkeypatch):
         atol=0,
         equal_nan=True,
     )
+
+
+@pytest.mark.parametrize(
+    'feature, passed, other',
+    [
+        ('attribute', 'backbone', 'identity_backbone'),
+        ('identity', 'identity_backbone', 'backbone'),
+    ],
+)
+def test_norms_that_the_feature_does_not_pass_stay(
+    benchmark, tmp_path, dataset, feature, passed, other
+):
+    cfg = tiny_tj_aidl.tiny_config(
+        benchmark,
+        str(tmp_path / 'run'),
+        model__retrieval_feature=feature,
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).train()
+    with torch.no_grad():
+        for backbone in (model.backbone, model.identity_backbone):
+            # Statistics other than the first.
+            backbone(torch.randn(4, 3, 32, 16))
+    before = copy.deepcopy(model)
+    adapt_bn(model, dataset, dataset.domains['target'], batch_size=8)
+    for name, module in norms_of(model).items():
+        old = norms_of(before)[name]
+        assert module.momentum == old.momentum
+        for key, value in module.state_dict().items():
+            same = torch.equal(value, old.state_dict()[key])
+            estimated = 'running' in key or 'num_batches' in key
+            passes = name.startswith(f'{passed}.')
+            assert passes != name.startswith(f'{other}.')
+            assert same != (passes and estimated), (name, key)
+
+
+@pytest.mark.parametrize('indices', [None, range(3, 10)], ids=str)
+def test_too_few_images(model, dataset, indices):
+    num = len(indices or dataset)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(
+        ValueError, match=f'^{num} images fill no batch of {num + 1}, .* small'
+    ):
+        adapt_bn(model, dataset, indices, batch_size=num + 1)
+    torch.testing.assert_close(
+        model.state_dict(), before, rtol=0, atol=0, equal_nan=True
+    )
+    adapt_bn(model, dataset, indices, batch_size=num)
+
+
+def test_frozen_norms_stay(tiny_config, dataset):
+    backbone = dict(tiny_config().model.backbone, frozen_stages=1)
+    torch.manual_seed(0)
+    model = MODELS.build(dict(tiny_config().model, backbone=backbone))
+    norms = norms_of(model.train())
+    frozen = {name for name, norm in norms.items() if not norm.training}
+    assert frozen and frozen != set(norms)
+    for norm in norms.values():
+        norm.running_mean.fill_(0.5)
+    seen = {}
+    for name in frozen:
+        norms[name].register_forward_hook(
+            lambda norm, *_, name=name: seen.update(
+                {name: norm.running_mean.clone()}
+            )
+        )
+    adapt_bn(model, dataset, batch_size=8)
+    for name, norm in norms.items():
+        kept = torch.equal(
+            norm.running_mean, torch.full_like(norm.running_mean, 0.5)
+        )
+        assert kept == (name in frozen), name
+    # Also while the others were estimated.
+    assert all((mean == 0.5).all() for mean in seen.values())

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import tiny_mar
+import tiny_tj_aidl
 import torch
 from mmengine.runner import Runner
 from tiny_mar import END, NUM_TARGETS, train
@@ -125,3 +126,62 @@ def test_metrics_do_not_depend_on_processes(trained):
     # Exactly, and not trivial.
     assert json.loads(out.read_text()) == metrics
     assert 0 < metrics['mAP'] < 100
+
+
+def test_tj_aidl_in_two_processes(benchmark, tmp_path):
+    """All its stages, then the test; batch norms as in ``config``."""
+    cfg = tiny_tj_aidl.tiny_config(
+        benchmark,
+        str(tmp_path / 'two'),
+        model__backbone__norm_eval=True,
+        # Adam makes steps of gradients that are nothing but rounding.
+        optim_wrapper=dict(
+            _delete_=True, optimizer=dict(type='SGD', lr=0.002, momentum=0.9)
+        ),
+        custom_hooks=[dict(type='DumpRankHook')],
+        **{
+            f'train_cfg__stages__{stage}__max_iters': 2
+            for stage in ('identity', 'joint', 'adapt')
+        },
+    )
+    cfg.custom_imports = dict(imports=['tiny_mar'])
+    cfg.update(
+        val_dataloader=cfg.test_dataloader,
+        val_evaluator=cfg.test_evaluator,
+        val_cfg=dict(),
+    )
+    cfg.dump(str(tmp_path / 'tiny.py'))
+    run_two('dist_train.sh', tmp_path / 'tiny.py', 2)
+
+    first, second = (
+        torch.load(tmp_path / 'two' / f'rank{rank}.pth', weights_only=True)
+        for rank in range(2)
+    )
+    tiny_mar.assert_same(first, second)
+    assert any(key.startswith('source_backbone.') for key in first)
+
+    cfg.update(
+        work_dir=str(tmp_path / 'one'),
+        experiment_name=f'{cfg.experiment_name}_one',
+    )
+    one = dict(train(cfg).model.state_dict())
+    assert one.keys() == first.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(
+            first[key],
+            value,
+            rtol=1e-4,
+            atol=1e-5,
+            msg=lambda m, key=key: f'{key}: {m}',
+        )
+
+    (scalars,) = (tmp_path / 'two').glob('*/vis_data/scalars.json')
+    metrics = json.loads(scalars.read_text().splitlines()[-1])
+    cfg.update(
+        work_dir=str(tmp_path / 'here'),
+        load_from=str(tmp_path / 'two' / 'stage_adapt.pth'),
+        experiment_name=f'{cfg.experiment_name}_here',
+    )
+    tested = Runner.from_cfg(cfg).test()
+    assert tested == {key: metrics[key] for key in tested}
+    assert 0 < tested['mAP'] < 100

@@ -5,6 +5,8 @@ import random
 
 import pytest
 import tiny_mar
+import tiny_tj_aidl
+import torch
 from tiny_mar import train
 
 from mmreid.datasets import Market1501
@@ -66,3 +68,42 @@ def test_target_labels_do_not_reach_the_weights(run):
     alone, none_alike = run('alone', lambda ids: range(len(ids)))
     tiny_mar.assert_same(alone, states)
     assert not any(none_alike)
+
+
+def test_target_labels_do_not_reach_tj_aidl(benchmark, tmp_path):
+    """Through all stages, of which 'adapt' alone sees the target."""
+    states = {}
+    for name, relabel in (
+        ('true', lambda ids: ids),
+        # Others, and of another number of persons.
+        ('random', lambda ids: random.Random(0).choices(range(4), k=len(ids))),
+    ):
+        file = str(tmp_path / f'{name}.csv')
+        write_manifest(benchmark, file, relabel)
+        cfg = tiny_tj_aidl.tiny_config(
+            benchmark,
+            str(tmp_path / name),
+            train_dataloader__dataset__target=dict(
+                _delete_=True,
+                type='ReIDManifest',
+                ann_file=file,
+                labelled=False,
+            ),
+            **{
+                f'train_cfg__stages__{stage}__max_iters': 2
+                for stage in ('identity', 'joint', 'adapt')
+            },
+        )
+        train(cfg)
+        states[name] = {
+            stage: torch.load(
+                f'{cfg.work_dir}/stage_{stage}.pth', weights_only=True
+            )['state_dict']
+            for stage in cfg.train_cfg.order
+        }
+    # The target was learned from.
+    joint, adapted = (states['true'][s] for s in ('joint', 'adapt'))
+    for key in joint:
+        learns = key.startswith(('backbone.', 'attribute_classifier.', 'head'))
+        assert torch.equal(joint[key], adapted[key]) != learns, key
+    tiny_mar.assert_same(states['random'], states['true'])

@@ -64,6 +64,7 @@ def test_stage_checkpoints_hold_the_ends(work_dir):
     ):
         checkpoint = load(work_dir, f'stage_{name}.pth')
         assert checkpoint['meta']['iter'] == iteration
+        assert checkpoint['meta']['stage'] == name
         states = checkpoint['state_dict']
         # Of the pretraining, nothing belongs to the target.
         assert ('memory.rows' in states) == mines

@@ -1,13 +1,19 @@
+import copy
+
 import pytest
 import tiny_mar
 import tiny_tj_aidl
 import torch
 import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from tiny_mar import train
 from tiny_tj_aidl import ADAPT, END
 
 from mmreid.datasets.synthetic import write_viper
+from mmreid.registry import HOOKS
 
 
 @pytest.fixture
@@ -124,6 +130,34 @@ def test_adapting_the_joint_checkpoint(config, whole):
     )
 
 
+def test_adapting_what_is_not_joint(config, whole, tmp_path):
+    file = f'{whole.work_dir}/stage_identity.pth'
+    changes = dict(load_from=file, train_cfg__first_stage='adapt')
+    with pytest.raises(
+        ValueError, match="stage 'identity', but 'adapt' .* stage_joint.pth"
+    ):
+        train(config(**changes))
+
+    # To test, or to resume what comes before, it is good.
+    untrained = config(
+        'test', **changes, train_dataloader__dataset__source__data_root='none'
+    )
+    assert Runner.from_cfg(untrained).test()['mAP'] > 0
+    before_joint = kill('before_train_iter', 4)
+    with pytest.raises(tiny_mar.Killed):
+        train(
+            config('on', **changes, resume=True, custom_hooks=[before_joint])
+        )
+
+    # Of another origin.
+    changes['load_from'] = str(tmp_path / 'other.pth')
+    weights = stage_weights(whole.work_dir, 'identity')
+    torch.save(weights, changes['load_from'])
+    begun = kill('after_train_iter', ADAPT)
+    with pytest.raises(tiny_mar.Killed):
+        train(config('other', **changes, custom_hooks=[begun]))
+
+
 def test_wrapped_model_trains_the_same(config, whole, tmp_path, monkeypatch):
     """One process under DistributedDataParallel."""
     monkeypatch.setenv('LOCAL_RANK', '0')
@@ -158,32 +192,90 @@ def test_online_soft_labels_need_no_copy(config):
     assert runner.model.source_backbone is None
 
 
+@HOOKS.register_module(force=True)
+class StageWeightsHook(Hook):
+    """Keeps the weights as each stage begins and ends."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def before_stage(self, runner, stage):
+        weights = copy.deepcopy(runner.model.state_dict())
+        self.seen[stage.name] = [weights]
+
+    def after_stage(self, runner, stage):
+        weights = copy.deepcopy(runner.model.state_dict())
+        self.seen[stage.name].append(weights)
+
+
+IDENTITY = {'identity_backbone', 'identity_classifier'}
+ATTRIBUTE = {'backbone', 'attribute_classifier'}
+
+
 @pytest.mark.parametrize(
-    'order, model',
+    'variant, trained, retrieved',
     [
-        (['identity', 'attribute'], dict(retrieval_feature='concatenated')),
-        (['joint'], dict(type='JointSupervision')),
+        ('attribute-only', dict(attribute=ATTRIBUTE), {'backbone'}),
+        ('identity-only', dict(identity=IDENTITY), {'identity_backbone'}),
+        (
+            'independent',
+            dict(identity=IDENTITY, attribute=ATTRIBUTE),
+            {'identity_backbone', 'backbone'},
+        ),
+        (
+            'joint-supervision',
+            dict(joint=ATTRIBUTE | {'identity_classifier'}),
+            {'backbone'},
+        ),
+        (
+            'wo-adaptation',
+            dict(identity=IDENTITY, joint=IDENTITY | ATTRIBUTE | {'head'}),
+            {'backbone'},
+        ),
     ],
 )
-def test_baselines(config, order, model):
+def test_baselines(config, variant, trained, retrieved):
+    """All of these modules and nothing else, at the tiny size."""
+    file = f'{tiny_mar.CONFIGS}/tj_aidl/tj_aidl_market_viper_{variant}.py'
+    baseline = Config.fromfile(file)
+    order = baseline.train_cfg.order
+    stage = dict(batch_size=dict(source=8), max_iters=2)
     cfg = config(
-        model=model,
+        model__type=baseline.model.type,
         train_cfg=dict(
             order=order,
-            stages=dict(
-                _delete_=True,
-                **{
-                    name: dict(batch_size=dict(source=8), max_iters=2)
-                    for name in order
-                },
-            ),
+            stages=dict(_delete_=True, **dict.fromkeys(order, stage)),
         ),
+        custom_hooks=[dict(type='StageWeightsHook')],
     )
-    if model.get('type') == 'JointSupervision':
+    feature = baseline.model.get('retrieval_feature')
+    if feature:
+        cfg.model.retrieval_feature = feature
+    if baseline.model.type == 'JointSupervision':
         del cfg.model['head']
     runner = train(cfg)
-    metrics = runner.test()
-    assert 0 < metrics['mAP'] <= 100
+    seen = tiny_mar.hook_of(runner, StageWeightsHook).seen
+    assert list(seen) == list(trained)
+    for name, modules in trained.items():
+        before, after = seen[name]
+        assert modules <= {key.split('.')[0] for key in after}
+        for key, value in after.items():
+            changed = not torch.equal(value, before[key])
+            assert changed == (key.split('.')[0] in modules), (name, key)
+
+    model = runner.model.eval()
+    images = torch.randn(2, 3, 32, 16)
+    with torch.no_grad():
+        features = model.extract_feat(images)
+        for name, module in model.named_children():
+            altered = copy.deepcopy(module)
+            for parameter in altered.parameters():
+                parameter.mul_(1.1)
+            setattr(model, name, altered)
+            changed = not torch.equal(model.extract_feat(images), features)
+            setattr(model, name, module)
+            assert changed == (name in retrieved), name
+    assert 0 < runner.test()['mAP'] <= 100
 
 
 def stages(**batch_sizes):

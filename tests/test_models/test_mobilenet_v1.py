@@ -258,7 +258,10 @@ def test_initialised_by_the_fan_in(padding):
         assert float(m.weight.detach().std()) == pytest.approx(expected, 0.2)
 
 
-def test_pretrained_init_inside_a_model(weights, tmp_path):
+@pytest.fixture
+def initialise(tmp_path):
+    """A backbone inside a model, from weights in a file."""
+
     class Model(BaseModel):
         def __init__(self, backbone):
             super().__init__()
@@ -267,16 +270,102 @@ def test_pretrained_init_inside_a_model(weights, tmp_path):
         def forward(self):
             pass
 
+    def initialise(content, width_mult=1.0, **init_cfg):
+        file = str(tmp_path / 'mobilenet_v1.pth')
+        if content is not None:
+            torch.save(content, file)
+        init_cfg = dict(type='Pretrained', checkpoint=file, **init_cfg)
+        model = Model(
+            dict(
+                type='MobileNetV1',
+                padding='same',
+                width_mult=width_mult,
+                init_cfg=init_cfg,
+            )
+        )
+        model.init_weights()
+        return model.backbone
+
+    return initialise
+
+
+def renamed(state_dict, start):
+    return {start + key: value for key, value in state_dict.items()}
+
+
+@pytest.mark.parametrize(
+    'start, init_cfg',
+    [
+        ('', {}),
+        # Left by DataParallel.
+        ('module.', {}),
+        ('identity_backbone.', dict(prefix='identity_backbone.')),
+        ('backbone.', dict(prefix='backbone')),
+    ],
+    ids=['backbone', 'parallel', 'model', 'model, no dot'],
+)
+def test_pretrained_init_inside_a_model(weights, initialise, start, init_cfg):
     state_dict = convert(weights)
-    file = str(tmp_path / 'mobilenet_v1.pth')
-    torch.save(dict(state_dict=state_dict), file)
-    init_cfg = dict(type='Pretrained', checkpoint=file)
-    model = Model(dict(type='MobileNetV1', padding='same', init_cfg=init_cfg))
-    model.init_weights()
-    loaded = model.backbone.state_dict()
+    content = dict(
+        renamed(state_dict, start), **{'classifier.weight': torch.ones(2, 3)}
+    )
+    loaded = initialise(dict(state_dict=content), **init_cfg).state_dict()
     assert loaded.keys() == state_dict.keys()
     for name, value in state_dict.items():
         assert torch.equal(loaded[name], value), name
+
+
+def test_pretrained_without_counts_of_batches(weights, initialise):
+    """PyTorch has them only since 0.4.1."""
+    state_dict = convert(weights)
+    counts = [k for k in state_dict if k.endswith('num_batches_tracked')]
+    assert counts
+    loaded = initialise(
+        {k: v for k, v in state_dict.items() if k not in counts}
+    )
+    last = 'layers.26.bn.running_var'
+    assert torch.equal(loaded.state_dict()[last], state_dict[last])
+
+
+def test_pretrained_weights_that_do_not_exist(initialise):
+    with pytest.raises(
+        FileNotFoundError, match=f"mobilenet_v1.pth' .* make .*{CONVERTER}"
+    ):
+        initialise(None)
+
+
+def test_pretrained_weights_of_another_network(weights, initialise):
+    state_dict = convert(weights)
+    last = 'layers.26.conv.weight'
+    without = {k: v for k, v in state_dict.items() if k != last}
+    first = 'layers.0.conv.weight'
+    for content, init_cfg, missing in (
+        (weights, {}, first),
+        (torch.ones(2), {}, first),
+        (renamed(state_dict, 'backbone.'), {}, first),
+        (state_dict, dict(prefix='backbone.'), f'backbone.{first}'),
+        (without, {}, last),
+    ):
+        with pytest.raises(
+            ValueError, match=f"has no '{missing}', .*{CONVERTER}, .* prefix"
+        ):
+            initialise(content, **init_cfg)
+
+
+def test_pretrained_weights_of_another_width(weights, initialise):
+    with pytest.raises(
+        ValueError,
+        match=r"'layers.0.conv.weight' of shape \(32, 3, 3, 3\), but .* "
+        rf'\(16, 3, 3, 3\): set its width_mult .* 1 if {CONVERTER}',
+    ):
+        initialise(convert(weights), width_mult=0.5)
+
+
+def test_checkpoint_of_a_model_needs_no_pretrained_file(weights):
+    """The file counts when weights are initialised, not when loaded."""
+    init_cfg = dict(type='Pretrained', checkpoint='nowhere.pth')
+    network = MobileNetV1(init_cfg=init_cfg)
+    network.load_state_dict(convert(weights))
 
 
 @pytest.fixture(scope='module')

@@ -73,16 +73,6 @@ class NoteHook(Hook):
             file.write('{} {}\n'.format(*here))
 
 
-@pytest.fixture(autouse=True)
-def no_pretty_config(monkeypatch):
-    """MMEngine formats the config for each checkpoint, in a second."""
-    monkeypatch.setattr(
-        mmengine.config.config,
-        'FormatCode',
-        lambda text, **kwargs: (text, True),
-    )
-
-
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     """Tiny source, VIPeR, PRID and a checkpoint; read only."""
@@ -389,11 +379,53 @@ def test_a_work_dir_is_for_one_run(config, run):
         'settings.json.*: train_cfg differ': [
             *('--cfg-options', 'train_cfg.stages.adapt.max_iters=5')
         ],
+        'settings.json.*: train_dataset differ': [
+            *('--cfg-options', 'train_dataloader.dataset.pipeline.0.x=1')
+        ],
+        'settings.json.*: test_dataset differ': [
+            *('--cfg-options', 'test_dataloader.dataset.pipeline.0.x=1')
+        ],
+        'settings.json.*: test_evaluator differ': [
+            *('--cfg-options', 'test_evaluator.metric=euclidean')
+        ],
     }.items():
         result = run(file, *second)
         assert result.status == 1 and len(result.errors) == 1
         assert re.search(message, result.errors[0])
         assert 'Name another --work-dir' in result.errors[0]
+
+
+def test_source_weights_are_those_of_the_config(config, run, data, tmp_path):
+    """Or a short trial's would pass for them."""
+    file = config()
+    first = run(file, checkpoint=None)
+    for name, option in dict(
+        train_cfg='train_cfg.stages.joint.max_iters=1',
+        optim_wrapper='optim_wrapper.optimizer.lr=0.1',
+        model='model.amp=True',
+        seed='randomness.seed=5',
+        checkpoint_sha256=f'load_from={data.checkpoint}',
+        train_dataset='train_dataloader.dataset.pipeline.0.x=1',
+    ).items():
+        result = run(file, '--cfg-options', option, checkpoint=None)
+        (error,) = result.errors
+        assert "source/settings.json' was written by a run with" in error
+        assert f': {name} differ. Name another --work-dir' in error
+        assert result.trained == {}
+    source = 'train_dataloader__dataset__source__data_root'
+    other = config(**{source: f'{data.root}/other'})
+    assert 'train_dataset differ' in run(other, checkpoint=None).errors[0]
+    # Neither what follows the source stages nor where the data lie matters.
+    (tmp_path / 'moved').symlink_to(data.root)
+    moved = config(
+        train_cfg__stages__adapt__max_iters=2,
+        **{source: str(tmp_path / 'moved/source')},
+    )
+    (tmp_path / 'V').mkdir()
+    (first.folder / 'source').rename(tmp_path / 'V/source')
+    result = run(moved, checkpoint=None, work_dir='V')
+    assert (result.status, result.errors) == (None, [])
+    assert result.trained == dict(split_0=[3, 4], split_1=[3, 4])
 
 
 def test_another_checkpoint(config, run, data, tmp_path):
@@ -404,6 +436,31 @@ def test_another_checkpoint(config, run, data, tmp_path):
     assert 'checkpoint_sha256 differ' in error
 
 
+def test_single_and_multi_shot(config, run, tmp_path):
+    """CUHK01: two protocols, whose results are told apart."""
+    campus = tmp_path / 'campus'
+    campus.mkdir()
+    for name in itertools.product(range(1, 6), range(1, 5)):
+        image = np.full((32, 16, 3), 50 * name[0] + name[1], np.uint8)
+        tiny_mar.cv2.imwrite(str(campus / '{:04d}{:03d}.png'.format(*name)),
+                             image)  # fmt: skip
+    roots = dict(
+        test_dataloader__dataset__data_root=str(campus),
+        train_dataloader__dataset__target__data_root=str(campus),
+    )
+    file = config('CUHK01', **roots)
+    for shots, images in dict(single=3, multi=6).items():
+        options = ['--cfg-options', f'test_dataloader.dataset.shots={shots}']
+        result = run(file, *options, work_dir=shots)
+        assert (result.status, result.errors) == (None, [])
+        assert f'cuhk01, {shots}-shot, adapted anew per split' in result.out
+        assert read(result.folder / 'results.json')['shots'] == shots
+        counts = read(result.folder / 'splits.json')['counts']
+        assert counts == dict(persons=5, train=8, query=images, gallery=images)
+    (error,) = run(file, work_dir='multi').errors
+    assert re.search('splits.json.*: shots, rule, counts, splits', error)
+
+
 def test_bad_input(config, run, data):
     def error(file, *arguments, **kwargs):
         result = run(file, *arguments, **kwargs)
@@ -411,7 +468,7 @@ def test_bad_input(config, run, data):
         (line,) = result.errors
         return line
 
-    has_none = 'is Market1501, which has no random splits.*VIPeR or PRID2011'
+    has_none = 'is Market1501, which has no random splits.*PRID2011 or CUHK01'
     assert re.search(
         f'test_dataloader.dataset {has_none}', error(config('Market1501'))
     )

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmreid.registry import DATASETS, MODELS
-from mmreid.utils import exit_with_message
+from mmreid.utils import exit_with_message, ranking_evaluators, use_validation
 from mmreid.visualization import draw_tsne, embed_tsne
 
 
@@ -78,13 +78,7 @@ def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
     cfg = Config.fromfile(file)
     cfg.merge_from_dict(args.cfg_options)
     if args.val:
-        if 'val_dataloader' not in cfg:
-            raise ValueError(
-                f"--val: '{file}' has no val_dataloader, that is no "
-                'validation identities.'
-            )
-        cfg.test_dataloader = cfg.val_dataloader
-        cfg.test_evaluator = cfg.val_evaluator
+        use_validation(cfg)
     return cfg, checkpoint
 
 
@@ -112,13 +106,8 @@ def choose_persons(infos: list[dict], num: int, seed: int) -> list[int]:
 
 def metric_of(cfg: Config) -> str:
     """The metric by which the features are ranked."""
-    evaluators = cfg.test_evaluator
-    if isinstance(evaluators, dict):
-        evaluators = [evaluators]
-    for evaluator in evaluators:
-        if evaluator['type'] == 'ReIDMetric':
-            return evaluator.get('metric', 'cosine')
-    return 'cosine'
+    metrics = [e.get('metric', 'cosine') for e in ranking_evaluators(cfg)]
+    return metrics[0] if metrics else 'cosine'
 
 
 @torch.inference_mode()

@@ -5,38 +5,26 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.io import savemat
 
+from mmreid.datasets.attributes import FIELDS
+
 from .colour import colour_name
 from .identity import Cloth, Identity
 
 # The official files order the fields of their two parts differently, which
 # is a trap for a loader that reads by position: so do these.
-MARKET_FIELDS = dict(
-    test=(
+TEST_FIELDS = dict(
+    market=(
         'age backpack bag handbag clothes down up hair hat gender upblack '
         'upwhite upred uppurple upyellow upgray upblue upgreen downblack '
         'downwhite downpink downpurple downyellow downgray downblue '
         'downgreen downbrown'
     ).split(),
-    train=(
-        'age backpack bag handbag downblack downblue downbrown downgray '
-        'downgreen downpink downpurple downwhite downyellow upblack upblue '
-        'upgreen upgray uppurple upred upwhite upyellow clothes down up hair '
-        'hat gender'
-    ).split(),
-)
-DUKE_FIELDS = dict(
-    train=(
-        'backpack bag handbag boots gender hat shoes top downblack downwhite '
-        'downred downgray downblue downgreen downbrown upblack upwhite upred '
-        'uppurple upgray upblue upgreen upbrown'
-    ).split(),
-    test=(
+    duke=(
         'boots shoes top gender hat backpack bag handbag downblack downwhite '
         'downred downgray downblue downgreen downbrown upblack upwhite upred '
         'upgray upblue upgreen uppurple upbrown'
     ).split(),
 )
-FIELDS = dict(market=MARKET_FIELDS, duke=DUKE_FIELDS)
 
 
 def _colours(cloth: Cloth) -> set[str]:
@@ -77,7 +65,7 @@ def identity_attributes(identity: Identity) -> dict[str, int]:
     upper = _colours(identity.upper)
     lower = upper if dress else _colours(identity.lower)
     for fields in FIELDS.values():
-        for field in fields['train']:
+        for field in fields:
             for part, worn in (('up', upper), ('down', lower)):
                 if field.startswith(part) and field != part:
                     values[field] = field.removeprefix(part) in worn
@@ -105,11 +93,14 @@ def write_attributes(
     if kind not in FIELDS:
         raise ValueError(f"kind is '{kind}', expected 'market' or 'duke'.")
     struct = {}
-    for part, people in (('train', train), ('test', test)):
+    for part, fields, people in (
+        ('train', FIELDS, train),
+        ('test', TEST_FIELDS, test),
+    ):
         values = [identity_attributes(identity) for _, identity in people]
         struct[part] = {
             field: np.uint8([[v[field] for v in values]])
-            for field in FIELDS[kind][part]
+            for field in fields[kind]
         }
         index = np.empty((1, len(people)), object)
         index[0] = [np.array([person_id]) for person_id, _ in people]

@@ -25,7 +25,8 @@ class StageHook(Hook):
       of optimiser and schedulers are loaded into them.
     * ``stage_<name>.pth`` keeps the weights at the end of each stage: no
       later save deletes it, and another target or a later stage can start
-      from it (``load_from`` with ``train_cfg.first_stage``).
+      from it (``load_from`` with ``train_cfg.first_stage``). Its
+      ``meta['stage']`` is the name.
     * Checkpoints hold plain values and tensors only. MMEngine pickles its
       log history as objects, which would force everybody to load files with
       ``weights_only=False``; here it is stored as tensors.
@@ -100,6 +101,7 @@ class StageHook(Hook):
         runner.save_checkpoint(
             runner.work_dir,
             f'stage_{stage.name}.pth',
+            meta=dict(stage=stage.name),
             save_optimizer=False,
             save_param_scheduler=False,
         )

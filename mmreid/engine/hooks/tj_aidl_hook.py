@@ -10,11 +10,13 @@ from mmreid.registry import HOOKS
 class TJAIDLHook(Hook):
     """What TJ-AIDL and its baselines need beyond the forward of a batch.
 
-    Before training: checks that stages, model and data fit together. At the
-    first iteration of the stage ``adapt``: the frozen copy of the attribute
-    branch that gives the soft labels. A run that is resumed within the stage
-    has it in its checkpoint.
+    Before training: checks that stages, model, data and the checkpoint to
+    start from fit together. At the first iteration of the stage ``adapt``:
+    the frozen copy of the attribute branch that gives the soft labels. A run
+    that is resumed within the stage has it in its checkpoint.
     """
+
+    _loaded_stage = None
 
     @staticmethod
     def _model(runner):
@@ -27,11 +29,21 @@ class TJAIDLHook(Hook):
         Raises:
             ValueError: If the model has no such stage; if a stage takes
                 images of another domain than it can learn from; if it would
-                adapt to the test's images; or if the source has no
-                attributes, or not as many identities or attributes as the
-                model.
+                adapt to the test's images; if it starts with ``adapt`` from
+                the checkpoint of a stage before ``joint``; or if the source
+                has no attributes, or not as many identities or attributes as
+                the model.
         """
         model, loop = self._model(runner), runner.train_loop
+        # From 'adapt', to adapt on.
+        ready = self._loaded_stage in (None, 'joint', 'adapt')
+        if loop.stage.name == 'adapt' and not ready:
+            raise ValueError(
+                'The checkpoint to start from was left by the stage '
+                f"{self._loaded_stage!r}, but 'adapt' needs an attribute "
+                "branch that 'joint' has trained: take stage_joint.pth, or "
+                "start with 'joint'."
+            )
         for stage in loop.stages:
             model.check_stage(stage.name)
             domain = model.stage_domains[stage.name]
@@ -80,6 +92,8 @@ class TJAIDLHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse the weights of another model, of which a part would fit.
 
+        Notes their stage, which a checkpoint of another origin has not.
+
         Raises:
             ValueError: If something is missing or too much.
         """
@@ -99,6 +113,8 @@ class TJAIDLHook(Hook):
                 f'{type(self._model(runner)).__name__}: {differing} are not '
                 'in both. Take a checkpoint that a config of this model left.'
             )
+        if not runner._resume:
+            self._loaded_stage = checkpoint.get('meta', {}).get('stage')
 
     def before_stage(self, runner, stage) -> None:
         """Copy the attribute branch as the stage ``adapt`` begins."""
