@@ -114,6 +114,14 @@ def branch_off(cfg: Config, name: str, load_from: str | None) -> Config:
     return cfg
 
 
+def test_bn_of_target(runner: Runner) -> dict:
+    """Metrics with the target's statistics in the batch norms."""
+    dataset = runner.train_loop.dataset
+    target = dataset.domains['target']
+    adapt_bn(runner.model, dataset, target, seed=runner.seed)
+    return runner.test()
+
+
 def train_mar(cfg: Config, runner: Runner) -> dict[str, dict]:
     """MAR with its controls: metrics per row of the table."""
     source_weights = osp.join(cfg.work_dir, 'stage_pretrain.pth')
@@ -129,16 +137,9 @@ def train_mar(cfg: Config, runner: Runner) -> dict[str, dict]:
     without_mdl = control.test()
     runner.load_checkpoint(source_weights)
     source_only = runner.test()
-    dataset = runner.train_loop.dataset
-    adapt_bn(
-        runner.model,
-        dataset,
-        dataset.domains['target'],
-        seed=cfg.randomness.seed,
-    )
     return {
         'source only': source_only,
-        'source only, BN of the target (control)': runner.test(),
+        'source only, BN of the target (control)': test_bn_of_target(runner),
         'MAR without L_MDL (control)': without_mdl,
         'MAR': mar,
     }
@@ -150,6 +151,7 @@ def train_tj_aidl(cfg: Config, runner: Runner) -> dict[str, dict]:
     adapted = runner.test()
     runner.load_checkpoint(osp.join(cfg.work_dir, 'stage_joint.pth'))
     joint = runner.test()
+    joint_bn = test_bn_of_target(runner)
     alone = cfg.train_cfg.stages.identity  # as long for every network
     identity_weights = osp.join(cfg.work_dir, 'stage_identity.pth')
     apart = branch_off(cfg, 'independent', identity_weights)
@@ -173,6 +175,7 @@ def train_tj_aidl(cfg: Config, runner: Runner) -> dict[str, dict]:
         'independent supervision': features['concatenated'],
         'joint supervision': shared.test(),
         'TJ-AIDL without adaptation': joint,
+        'the same, BN of the target (control)': joint_bn,
         'TJ-AIDL': adapted,
     }
 

@@ -6,7 +6,14 @@ import sys
 import mmengine
 from mmengine.runner import Runner
 
-from mmreid.utils import config_parser, exit_with_message, load_config
+from mmreid.evaluation import add_evaluation_arguments, evaluation_options
+from mmreid.utils import (
+    config_parser,
+    exit_with_message,
+    load_config,
+    ranking_evaluators,
+    use_validation,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,10 +28,17 @@ def parse_args() -> argparse.Namespace:
         help='score the validation identities rather than the test set',
     )
     parser.add_argument(
-        '--ap',
-        choices=['standard', 'trapezoid', 'mar'],
-        help="formula of the average precision (default: the config's)",
+        '--flip',
+        action='store_true',
+        help='score the mean of what an image and its mirror image give',
     )
+    parser.add_argument(
+        '--save-features',
+        metavar='FILE',
+        help='write the features to this .npz file, which python -m '
+        'mmreid.evaluation scores again',
+    )
+    add_evaluation_arguments(parser)
     return parser.parse_args()
 
 
@@ -35,20 +49,14 @@ def main() -> None:
     cfg.resume = False
     cfg.load_from = None if args.checkpoint == 'none' else args.checkpoint
     if args.val:
-        if 'val_dataloader' not in cfg:
-            raise ValueError(
-                f"--val: '{args.config}' has no val_dataloader, that is no "
-                'validation identities.'
-            )
-        cfg.test_dataloader = cfg.val_dataloader
-        cfg.test_evaluator = cfg.val_evaluator
-    if args.ap:
-        evaluators = cfg.test_evaluator
-        if isinstance(evaluators, dict):
-            evaluators = [evaluators]
-        for evaluator in evaluators:
-            if evaluator.type == 'ReIDMetric':
-                evaluator.ap = args.ap
+        use_validation(cfg)
+    if args.flip:
+        cfg.model.flip_test = True
+    options = evaluation_options(args)
+    if args.save_features:
+        options['save_features'] = args.save_features
+    for evaluator in ranking_evaluators(cfg):
+        evaluator.update(options)
     # Nothing of the training is needed, its data sets least of all.
     for key in (
         'train_dataloader',

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,18 @@ RULE = (
     'view; gallery: all of the second view but the training persons. Paths '
     "are relative to the folder that holds the data set's views."
 )
+SINGLE_SHOT_RULE = (
+    ' Of each test person and view one image is taken: split k takes the '
+    'next draws of numpy.random.default_rng([seed, 1]), persons sorted by '
+    'id, first all of the first view, then all of the second.'
+)
 
 
 class RandomSplitDataset(BaseReIDDataset):
     """Base of the data sets that are tested on random splits.
 
-    A subclass implements :meth:`load_all_records`.
+    A subclass implements :meth:`load_all_records`. If persons have several
+    images per view it sets :attr:`shots`.
 
     Args:
         *args: See :class:`BaseReIDDataset`.
@@ -35,8 +41,17 @@ class RandomSplitDataset(BaseReIDDataset):
     Raises:
         FileNotFoundError: If the file, or an image that it lists, is missing.
         ValueError: If it is no file of random splits, is another data set's,
-            has no such split, or one that trains on persons it tests.
+            has no such split, or one that trains on persons it tests; or if
+            :attr:`shots` is not what the test part of its splits has.
     """
+
+    shots: str | None = None
+    """'single', splits test on one image of each person and view, drawn at
+    random; 'multi', on all; None if there is only one."""
+
+    path_parts: int = 2
+    """How many last parts of a path a split file lists: the folder of the
+    view and the name."""
 
     def __init__(
         self,
@@ -67,9 +82,9 @@ class RandomSplitDataset(BaseReIDDataset):
     def load_records(self, split: str) -> list[Record]:
         if self.split_file is None:
             return self.load_all_records(split)
-        listed = self._read_split()
+        listed = self._read_split(split)
         on_disk = {
-            _relative(record): record
+            self.listed_path(record): record
             for part in ('query', 'gallery')
             for record in self.load_all_records(part)
         }
@@ -98,8 +113,20 @@ class RandomSplitDataset(BaseReIDDataset):
             )
         return [on_disk[path] for path in listed[split]]
 
-    def _read_split(self) -> dict[str, list[str]]:
-        """The relative paths of each part, checked."""
+    def listed_path(self, record: Record) -> str:
+        """An image as a split file lists it, the same on every system.
+
+        Args:
+            record (Record): The image.
+
+        Returns:
+            str: The last :attr:`path_parts` parts of its path, with slashes.
+        """
+        parts = Path(record.path).parts[-self.path_parts :]
+        return Path(*parts).as_posix()
+
+    def _read_split(self, split: str) -> dict[str, list[str]]:
+        """The relative paths of each part, checked for the use as one."""
         file, name = self.split_file, self._metainfo['dataset_name']
         if not os.path.isfile(file):
             raise FileNotFoundError(
@@ -120,6 +147,14 @@ class RandomSplitDataset(BaseReIDDataset):
             raise ValueError(
                 f"split_file '{file}' holds splits of '{owner}', but was "
                 f"given to {self._title}, which needs those of '{name}'."
+            )
+        # The training part is the same in both.
+        if split != 'train' and content.get('shots') != self.shots:
+            raise ValueError(
+                f"split_file '{file}' was drawn with "
+                f"shots='{content.get('shots')}', but {self._title} is told "
+                f"to test with shots='{self.shots}': set shots to the "
+                "file's, or draw another file."
             )
         if not 0 <= self.split_index < len(splits):
             raise ValueError(
@@ -144,10 +179,10 @@ def draw_random_splits(
         seed (int): Seed. Defaults to 0.
 
     Returns:
-        dict: ``dataset`` (its name), ``seed``, ``rule`` (how splits are
-        drawn), ``counts`` (shared ``persons``, images of the three parts)
-        and ``splits``, a list of dicts of relative paths: ``train``,
-        ``query`` and ``gallery``.
+        dict: ``dataset`` (its name), ``seed``, ``shots`` (if the data set
+        has them), ``rule`` (how splits are drawn), ``counts`` (shared
+        ``persons``, images of the three parts) and ``splits``, a list of
+        dicts of relative paths: ``train``, ``query`` and ``gallery``.
 
     Raises:
         ValueError: If ``num_splits`` is below 1, or fewer than two persons
@@ -166,22 +201,33 @@ def draw_random_splits(
             f'{len(shared)} persons in both views: halves need two or more.'
         )
     rng = np.random.default_rng(seed)
+    # Of its own, so that both kinds of shots have the same halves.
+    shot_rng = np.random.default_rng([seed, 1])
+    single = dataset.shots == 'single'
     splits = []
     for _ in range(num_splits):
         order = rng.permutation(shared).tolist()
         half = len(order) // 2
         train, test = set(order[:half]), set(order[half:])
+        parts = dict(
+            train=[r for r in query + gallery if r.person_id in train],
+            query=[r for r in query if r.person_id in test],
+            gallery=[r for r in gallery if r.person_id not in train],
+        )
+        if single:
+            for part in ('query', 'gallery'):
+                parts[part] = _one_per_person(parts[part], shot_rng)
         splits.append(
-            dict(
-                train=_paths(r for r in query + gallery if r[1] in train),
-                query=_paths(r for r in query if r[1] in test),
-                gallery=_paths(r for r in gallery if r[1] not in train),
-            )
+            {
+                part: [dataset.listed_path(record) for record in records]
+                for part, records in parts.items()
+            }
         )
     return dict(
         dataset=dataset.metainfo['dataset_name'],
         seed=seed,
-        rule=RULE,
+        **({'shots': dataset.shots} if dataset.shots else {}),
+        rule=RULE + SINGLE_SHOT_RULE * single,
         counts=dict(
             persons=len(shared),
             **{part: len(splits[0][part]) for part in PARTS},
@@ -215,10 +261,14 @@ def write_random_splits(
     return content
 
 
-def _relative(record: Record) -> str:
-    """The view's folder and the name, with a slash on every system."""
-    return Path(*Path(record.path).parts[-2:]).as_posix()
-
-
-def _paths(records: Iterable[Record]) -> list[str]:
-    return [_relative(record) for record in records]
+def _one_per_person(
+    records: list[Record], rng: np.random.Generator
+) -> list[Record]:
+    """Draw one image of each person, in the order of their ids."""
+    images_of = defaultdict(list)
+    for record in records:
+        images_of[record.person_id].append(record)
+    return [
+        images[rng.integers(len(images))]
+        for _, images in sorted(images_of.items())
+    ]

@@ -5,9 +5,11 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.io import savemat
 
 from mmreid.datasets import ReIDManifest
 from mmreid.datasets.manifest import _numbering
@@ -218,6 +220,124 @@ def test_cuhk03_converter_refuses_other_names(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match='1 do not parse.*0001_c1_10.jpg'):
         convert(monkeypatch, tmp_path, tmp_path / 'out.csv')
     assert not (tmp_path / 'out.csv').exists()
+
+
+PROTOCOL_NAMES = [
+    '1_001_1_01.png',
+    '1_001_2_06.png',
+    '1_002_1_01.png',
+    '1_002_1_02.png',
+    '5_044_2_10.png',
+    '5_044_1_03.png',
+]
+
+
+def write_protocol(folder, **changes):
+    """The new protocol of six images, as MATLAB writes it: persons 1, 2, 3;
+    the first trains, the others are tested; the fourth image is unused."""
+    filelist = np.empty((len(PROTOCOL_NAMES), 1), object)
+    filelist[:, 0] = PROTOCOL_NAMES
+    content = dict(
+        filelist=filelist,
+        labels=np.array([[1, 1, 2, 2, 3, 3]], np.uint16).T,
+        camId=np.array([[1, 2, 1, 1, 2, 1]], np.uint8).T,
+        train_idx=np.array([[1], [2]], np.uint8),
+        query_idx=np.array([[6]], np.uint8),
+        gallery_idx=np.array([[3], [5]], np.uint8),
+    )
+    content.update(changes)
+    file = folder / 'cuhk03_new_protocol_config_labeled.mat'
+    savemat(file, {k: v for k, v in content.items() if v is not None})
+    return file
+
+
+def touch_images(folder, names=PROTOCOL_NAMES):
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def test_cuhk03_new_protocol(tmp_path, monkeypatch, capsys):
+    # In several folders, and one that no part lists is not there.
+    images = tmp_path / 'cuhk03' / 'images_labeled'
+    touch_images(images, PROTOCOL_NAMES[:3])
+    touch_images(images / 'more', PROTOCOL_NAMES[4:] + ['Thumbs.db'])
+    file = write_protocol(tmp_path)
+    out = tmp_path / 'cuhk03' / 'new.csv'
+    convert(monkeypatch, tmp_path / 'cuhk03', out, '--protocol', file)
+    text = capsys.readouterr().out
+    assert 'train: 2 images of 1 persons' in text
+    assert 'gallery: 2 images of 2 persons' in text
+    tmp_path.joinpath('cuhk03').rename(tmp_path / 'moved')
+    out = str(tmp_path / 'moved' / 'new.csv')
+    train = ReIDManifest(out)
+    assert rows_of(train) == [
+        ('1_001_1_01.png', 0, 0),
+        ('1_001_2_06.png', 0, 1),
+    ]
+    assert train.num_cameras == 2
+    assert rows_of(ReIDManifest(out, split='test')) == [
+        ('5_044_1_03.png', 3, 0),
+        ('1_002_1_01.png', 2, 0),
+        ('5_044_2_10.png', 3, 1),
+    ]
+
+
+def test_cuhk03_new_protocol_missing_images(tmp_path, monkeypatch):
+    touch_images(tmp_path / 'images', PROTOCOL_NAMES[:1])
+    file, out = write_protocol(tmp_path), tmp_path / 'out.csv'
+    with pytest.raises(SystemExit) as error:
+        convert(monkeypatch, tmp_path, out, '--protocol', file)
+    message = str(error.value)
+    assert f"4 of 5 images of '{file}' are not below '{tmp_path}'" in message
+    shown = ['1_001_2_06.png', '5_044_1_03.png', '1_002_1_01.png']
+    assert str(shown) in message
+    assert not out.exists()
+
+
+def test_cuhk03_new_protocol_needs_one_kind_of_box(tmp_path, monkeypatch):
+    """Labelled and detected boxes have the same names."""
+    for kind in ('labeled', 'detected'):
+        touch_images(tmp_path / f'images_{kind}')
+    file, out = write_protocol(tmp_path), tmp_path / 'out.csv'
+    with pytest.raises(SystemExit, match="'1_001_1_01.png' is more than once"):
+        convert(monkeypatch, tmp_path, out, '--protocol', file)
+    convert(monkeypatch, tmp_path / 'images_detected', out, '--protocol', file)
+    assert 'images_labeled' not in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(camId=None), "KeyError: 'camId'"),
+        (dict(labels=['a', 'b']), 'ValueError'),
+        (dict(labels=[1, 2]), '6 images, 2 labels and 6 cameras'),
+        (dict(query_idx=[]), 'a part without images'),
+        (dict(query_idx=[0]), 'indices from 0 to 5 of 6 images'),
+        (dict(query_idx=[7]), 'indices from 1 to 7 of 6 images'),
+        (dict(query_idx=[5]), 'an image that is listed twice'),
+        (dict(labels=[1, 1, 1, 2, 3, 3]), 'both trained on and tested'),
+    ],
+)
+def test_cuhk03_new_protocol_bad_file(tmp_path, monkeypatch, changes, message):
+    touch_images(tmp_path / 'images')
+    file, out = write_protocol(tmp_path, **changes), tmp_path / 'out.csv'
+    with pytest.raises(SystemExit, match=message) as error:
+        convert(monkeypatch, tmp_path, out, '--protocol', file)
+    assert f"--protocol '{file}'" in str(error.value)
+    assert not out.exists()
+
+
+def test_cuhk03_new_protocol_no_file(tmp_path, monkeypatch):
+    out = tmp_path / 'out.csv'
+    with pytest.raises(SystemExit, match="'no.mat' does not exist"):
+        convert(monkeypatch, tmp_path, out, '--protocol', 'no.mat')
+    broken = tmp_path / 'broken.mat'
+    broken.write_text('<html>')
+    with pytest.raises(SystemExit, match='is no file of the new protocol'):
+        convert(monkeypatch, tmp_path, out, '--protocol', broken)
+    with pytest.raises(SystemExit, match="root 'no' is no folder"):
+        convert(monkeypatch, 'no', out, '--protocol', broken)
 
 
 @pytest.mark.real_data

@@ -97,6 +97,59 @@ def test_foreign_names(root):
     assert 'expected PPPP_cCsS_FFFFFF_BB.jpg' in message
 
 
+BOXES = [
+    '0001_c1s1_001051_00.jpg',
+    '0001_c1s2_050021_00.jpg',
+    '0001_c2s1_001976_00.jpg',  # no query of this camera
+    '0002_c1s1_000451_00.jpg',  # a training person
+    '0003_c1s1_000001_00.jpg',
+]
+
+
+@pytest.fixture
+def boxes(root):
+    (root / 'gt_bbox').mkdir()
+    for name in [*BOXES, 'Thumbs.db']:
+        (root / 'gt_bbox' / name).touch()
+    return root / 'gt_bbox'
+
+
+def test_multi_query(root, boxes):
+    multi = dict(multi_query=True, serialize_data=False)
+    before = rows(Market1501(root, split='test'))
+    for data_root in (root, root.parent):
+        query = Market1501(data_root, split='query', **multi)
+        assert rows(query) == [(name, 1, 0) for name in BOXES[:2]]
+        folders = {
+            Path(query.get_data_info(i)['img_path']).parent.name
+            for i in range(2)
+        }
+        assert folders == {'gt_bbox'}
+        test = Market1501(data_root, split='test', **multi)
+        assert rows(test) == rows(query) + before[1:]
+        flags = [test.get_data_info(i)['is_query'] for i in range(4)]
+        assert flags == [1, 1, 0, 0]
+    # Nothing else changes.
+    assert rows(Market1501(root, **multi)) == rows(Market1501(root))
+    assert rows(Market1501(root, split='test')) == before
+
+
+def test_multi_query_needs_the_boxes(root):
+    # Only where queries are read.
+    assert len(Market1501(root, split='gallery', multi_query=True)) == 2
+    with pytest.raises(FileNotFoundError) as error:
+        Market1501(root, split='test', multi_query=True)
+    assert f"multi_query=True needs '{root / 'gt_bbox'}'" in str(error.value)
+
+
+def test_multi_query_loses_no_query(root, boxes):
+    for camera in range(2, 7):
+        (root / 'query' / f'0003_c{camera}s1_000001_00.jpg').touch()
+    message = "no image of 5 of the 6 .*'0003_c2', '0003_c3', '0003_c4', ..."
+    with pytest.raises(FileNotFoundError, match=message):
+        Market1501(root, split='query', multi_query=True)
+
+
 @pytest.mark.real_data
 def test_real_counts():
     data = os.environ.get('MMREID_DATA')

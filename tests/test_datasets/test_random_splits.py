@@ -111,6 +111,7 @@ def split_file(viper, tmp_path):
 def test_file_travels(viper, split_file, tmp_path):
     content = json.loads(split_file.read_text())
     assert (content['seed'], len(content['splits'])) == (7, 2)
+    assert 'shots' not in content  # one image per view: nothing to draw
     assert 'numpy.random.default_rng(seed)' in content['rule']
     assert str(tmp_path) not in split_file.read_text()
     # The other machine has the same images in another place, below the

@@ -200,6 +200,33 @@ def test_market1501(tmp_path):
     assert image.shape == (32, 16, 3)
 
 
+def test_market1501_multi_query(tmp_path):
+    kwargs = dict(num_cameras=2, **SMALL, **TINY)
+    plain = files(write_market1501(str(tmp_path / 'plain'), **kwargs))
+    assert 'multi_query_images' not in json.loads(plain['synthetic.json'])
+    root = write_market1501(
+        str(tmp_path / 'multi'), multi_query_images=3, **kwargs
+    )
+    drawn = files(root)
+    boxes = {k: v for k, v in drawn.items() if k.startswith('gt_bbox/')}
+    assert len(boxes) == 4 * 2 * 3  # training persons have boxes, too
+    # All the rest is the same.
+    rest = {k: v for k, v in drawn.items() if k not in boxes}
+    assert rest.keys() == plain.keys()
+    assert all(
+        rest[k] == plain[k] for k in plain if k.endswith(('.jpg', '.mat'))
+    )
+    # The query is one of its boxes, the others are in no other part.
+    images = list(rest.values())
+    assert sum(box in images for box in boxes.values()) == 4 * 2
+    for k in rest:
+        if k.startswith('query/'):
+            assert boxes[k.replace('query', 'gt_bbox')] == rest[k]
+    query = Market1501(root, split='query', multi_query=True)
+    views = [(d['person_id'], d['camera_id']) for d in query]
+    assert sorted(views) == sorted(3 * list(product((3, 4), range(2))))
+
+
 def test_dukemtmc(tmp_path):
     folder = write_dukemtmc(str(tmp_path), num_cameras=2, **SMALL, **TINY)
     assert '0001_c2_f0000051.jpg' in os.listdir(f'{folder}/bounding_box_train')
@@ -340,6 +367,7 @@ def test_real_data_is_never_overwritten(tmp_path):
         (dict(num_train_ids=9999), 'four digits'),
         (dict(num_cameras=7), 'expected 1 to 6'),
         (dict(seed=-1), 'seed is -1, expected 0 or more'),
+        (dict(multi_query_images=-1), 'multi_query_images is -1'),
     ],
 )
 def test_bad_arguments(tmp_path, kwargs, message):

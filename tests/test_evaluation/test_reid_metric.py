@@ -81,7 +81,7 @@ def test_logs_a_table(monkeypatch):
     result = metric.evaluate(43)
     (message,) = lines
     head, names, values = message.splitlines()
-    assert '7 queries' in head and '36 gallery' in head
+    assert '7 query images' in head and '36 gallery' in head
     assert '"trapezoid"' in head
     assert names.split() == ['rank-1', 'rank-5', 'mAP', 'mINP']
     assert values.split()[2] == f'{result["mAP"]:.2f}'

@@ -275,6 +275,19 @@ def test_pretraining_is_the_cross_entropy_of_raw_products():
         assert torch.equal(value, before[key]), key
 
 
+def test_flip_test():
+    model = mar(flip_test=True).eval()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    samples = dict(person_id=torch.arange(3))
+    (output,) = model(images, samples, mode='predict')
+    one, other = (
+        model.extract_feat(part) for part in (images, images.flip(3))
+    )
+    assert not torch.allclose(one, other)
+    torch.testing.assert_close(output['features'], (one + other) / 2)
+    assert torch.equal(output['person_id'], torch.arange(3))
+
+
 def test_features_are_pooled_and_float32():
     model = mar(MAR).float().eval()
     images = step_data(0)[0].float()

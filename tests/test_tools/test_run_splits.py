@@ -9,7 +9,6 @@ import sys
 import weakref
 from types import SimpleNamespace
 
-import mmengine.config.config
 import numpy as np
 import pytest
 import tiny_mar

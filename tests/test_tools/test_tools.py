@@ -13,6 +13,8 @@ import tiny_mar
 import torch
 from mmengine.runner import Runner
 
+from mmreid.evaluation import Evaluation, load_features
+
 TOOLS = osp.join(tiny_mar.ROOT, 'tools')
 
 
@@ -175,6 +177,31 @@ def test_test(trained, run_tool, tmp_path, stage):
         trained.config, checkpoint, tmp_path / f'here_{stage}'
     )
     assert f'{metrics["mAP"]:.2f}' in output
+
+
+def test_evaluation_options_and_features(trained, run_tool, tmp_path):
+    checkpoint = str(trained.path / 'stage_main.pth')
+    scores = {}
+    for name, options in dict(
+        plain=['--save-features', str(tmp_path / 'features.npz')],
+        flip=['--flip'],
+        rerank=['--rerank'],
+        protocol=['--protocol', 'cross-camera', '--topk', '1', '3'],
+    ).items():
+        out = tmp_path / f'{name}.json'
+        result = run_tool(
+            *('test.py', trained.config, checkpoint, '--out', str(out)),
+            *('--work-dir', str(tmp_path / 'run'), *options),
+        )
+        assert result.returncode == 0, result.stderr
+        scores[name] = json.loads(out.read_text())
+    assert list(scores['protocol'])[:3] == ['rank-1', 'rank-3', 'mAP']
+    values = {score['mAP'] for score in scores.values()}
+    assert len(values) == len(scores)
+    # The features give the same score without the model.
+    evaluation = Evaluation(metric='cosine')
+    again = evaluation(*load_features(str(tmp_path / 'features.npz')))
+    assert again == pytest.approx(scores['plain'])
 
 
 def test_test_without_checkpoint_and_with_options(trained, run_tool, tmp_path):

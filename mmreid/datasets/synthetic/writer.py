@@ -187,7 +187,10 @@ def _market_like(
     num_cameras: int,
     size: tuple[int, int],
     distractors: bool,
+    multi_query_images: int = 0,
 ) -> str:
+    # Not in the stamp by default: folders drawn before it was there stay.
+    optional = dict(multi_query_images=multi_query_images)
     dataset = _Dataset(
         folder,
         domain,
@@ -197,6 +200,7 @@ def _market_like(
         num_test_ids=num_test_ids,
         images_per_camera=images_per_camera,
         num_cameras=num_cameras,
+        **(optional if multi_query_images else {}),
     )
     total = num_train_ids + num_test_ids
     if total > 9999:
@@ -238,6 +242,11 @@ def _market_like(
                     crop_error=BAD_CROP,
                 )
             )
+    # The query itself, then shots that are in no other part.
+    last = images_per_camera + 1 + multi_query_images
+    boxes = [0, *range(images_per_camera + 2, last)][:multi_query_images]
+    for (pid, p), c, i in product(train + test, cameras, boxes):
+        shots.append(Shot(path('gt_bbox', pid, c, i), p, c, i))
     dataset.draw(shots)
     write_attributes(
         os.path.join(folder, f'{kind}_attribute.mat'),
@@ -257,6 +266,7 @@ def write_market1501(
     seed: int = 0,
     num_cameras: int = 6,
     size: tuple[int, int] = (64, 128),
+    multi_query_images: int = 0,
 ) -> str:
     """Draw ``Market-1501-v15.09.15`` below ``root``.
 
@@ -278,6 +288,9 @@ def write_market1501(
         seed (int): Seed. Defaults to 0.
         num_cameras (int): 1 to 6. Defaults to 6.
         size (tuple[int, int]): Width and height. Defaults to (64, 128).
+        multi_query_images (int): Images of each person and camera in
+            ``gt_bbox``, for the multi-query protocol; the first is that of
+            ``query``. 0 leaves the folder out. Defaults to 0.
 
     Returns:
         str: The official folder.
@@ -291,6 +304,7 @@ def write_market1501(
         os.path.join(root, 'Market-1501-v15.09.15'), 'market',
         '{pid}_c{camera}s1_{frame:06d}_{box:02d}.jpg', domain, num_train_ids,
         num_test_ids, images_per_camera, seed, num_cameras, size, True,
+        multi_query_images,
     )  # fmt: skip
 
 

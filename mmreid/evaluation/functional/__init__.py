@@ -1,21 +1,32 @@
-from .distance import METRICS, FeatureDistance, check_metric
+from .distance import METRICS, FeatureDistance, check_metric, normalise
 from .ranking import (
+    AP_FORMULAS,
     CAMERA_RULES,
+    TIES,
     RetrievalResult,
     check_options,
     rank,
     rank_metrics,
     rank_queries,
 )
+from .re_ranking import KReciprocalDistance, expand_queries
+from .verification import VerificationResult, verify
 
 __all__ = [
+    'AP_FORMULAS',
     'CAMERA_RULES',
     'METRICS',
+    'TIES',
     'FeatureDistance',
+    'KReciprocalDistance',
     'RetrievalResult',
+    'VerificationResult',
     'check_metric',
     'check_options',
+    'expand_queries',
+    'normalise',
     'rank',
     'rank_metrics',
     'rank_queries',
+    'verify',
 ]

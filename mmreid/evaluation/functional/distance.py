@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ['METRICS', 'FeatureDistance', 'check_metric']
+__all__ = ['METRICS', 'FeatureDistance', 'check_metric', 'normalise']
 
 ArrayLike = Tensor | np.ndarray | Sequence
 
@@ -15,6 +15,22 @@ def check_metric(metric: str) -> None:
     """Raise a ValueError unless the metric exists."""
     if metric not in METRICS:
         raise ValueError(f'metric must be one of {METRICS}, got {metric!r}.')
+
+
+def normalise(features: Tensor, squares: Tensor | None = None) -> Tensor:
+    """Rows of unit norm; a row of zeros stays one.
+
+    Args:
+        features (Tensor): Shape (N, D).
+        squares (Tensor, optional): Their squared norms, where they are
+            known. Shape (N,). Defaults to None.
+
+    Returns:
+        Tensor: Shape (N, D).
+    """
+    if squares is None:
+        squares = features.square().sum(1)
+    return features / squares.sqrt().clamp(min=1e-12)[:, None]
 
 
 def check_features(name: str, value: ArrayLike) -> tuple[Tensor, Tensor]:
@@ -126,8 +142,8 @@ class FeatureDistance:
         self.shape = len(query), len(gallery)
         self.device = query.device
         if metric == 'cosine':
-            query = query / query_squares.sqrt().clamp(min=1e-12)[:, None]
-            gallery = gallery / squares.sqrt().clamp(min=1e-12)[:, None]
+            query = normalise(query, query_squares)
+            gallery = normalise(gallery, squares)
             self._offset = torch.ones_like(squares)
         else:
             # |q - g|^2 / 2 without |q|^2, which is the same for a whole row.

@@ -18,7 +18,9 @@ from torch import Tensor
 from .distance import ArrayLike, FeatureDistance
 
 __all__ = [
+    'AP_FORMULAS',
     'CAMERA_RULES',
+    'TIES',
     'RetrievalResult',
     'check_options',
     'rank',
@@ -46,7 +48,7 @@ def _mar(hit: Tensor, position: Tensor) -> Tensor:
     return (before + _standard(hit, position)) / 2
 
 
-_AP: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(
+AP_FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(
     standard=_standard, trapezoid=_trapezoid, mar=_mar
 )
 # Which gallery images are ignored for a query.
@@ -116,6 +118,32 @@ class RetrievalResult:
         result['skipped_queries'] = float(len(self.valid) - num_valid)
         return result
 
+    def to_dict(self) -> dict[str, list]:
+        """Per query, for JSON: None stands for no match or no neighbour."""
+        valid = self.valid.tolist()
+        found = (self.neighbours >= 0).tolist()
+
+        def known(values: list, mask: list) -> list:
+            return [
+                v if m else None for v, m in zip(values, mask, strict=True)
+            ]
+
+        return dict(
+            {
+                name: known(getattr(self, name).tolist(), valid)
+                for name in ('ap', 'inp', 'first_rank')
+            },
+            **{
+                name: [
+                    known(row, mask)
+                    for row, mask in zip(
+                        getattr(self, name).tolist(), found, strict=True
+                    )
+                ]
+                for name in ('neighbours', 'distances', 'correct')
+            },
+        )
+
 
 def check_options(
     ap: str = 'standard',
@@ -125,7 +153,7 @@ def check_options(
 ) -> None:
     """Raise a ValueError unless every option is one that exists."""
     for name, value, choices in (
-        ('ap', ap, tuple(_AP)),
+        ('ap', ap, tuple(AP_FORMULAS)),
         ('camera_rule', camera_rule, CAMERA_RULES),
         ('ties', ties, TIES),
     ):
@@ -148,7 +176,7 @@ def _labels(
         )
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f'{name} must be integers, got {labels.dtype}.')
-    return labels.long()
+    return labels.long().contiguous()
 
 
 class _Matches:
@@ -403,7 +431,7 @@ def rank(
         hit = torch.arange(num_slots, device=device)
         position = _count_ahead(scores, matches, ties) + hit
 
-        precision = _AP[ap](hit.double(), position.double())
+        precision = AP_FORMULAS[ap](hit.double(), position.double())
         precision *= hit < num_matches[:, None]
         last = (num_matches - 1).clamp(min=0)[:, None]
         result.valid[rows] = num_matches > 0

@@ -1,13 +1,14 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from mmengine.dist import all_reduce, get_dist_info
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid.registry import METRICS
 
-from ..functional import check_metric, check_options, rank_queries
+from ..evaluate import Evaluation, format_table
+from ..features import FeatureSet, save_features
 from .per_image_metric import PerImageMetric
 
 
@@ -18,39 +19,35 @@ class ReIDMetric(PerImageMetric):
     Every image comes once, in any order and on any rank, with the flag that
     tells query from gallery. Ranks exchange their features as one stacked
     tensor, and each scores its share of the queries; the result does not
-    depend on the number of ranks. See
-    :func:`mmreid.evaluation.rank_queries` for the rules.
+    depend on the number of ranks. See :func:`mmreid.evaluation.rank` for the
+    rules.
 
     Args:
-        metric (str): ``'cosine'`` or ``'euclidean'``. Defaults to 'cosine'.
-        ap (str): The AP formula: ``'standard'``, ``'trapezoid'`` (the
-            Market-1501 script) or ``'mar'`` (the published MAR code).
-            Defaults to 'standard'.
-        topk (Sequence[int]): The k of ``rank-k``. Defaults to
-            (1, 5, 10, 20).
         device (str, optional): Where distances are computed. Defaults to
             None: on the GPU if there is one.
+        save_features (str, optional): A ``.npz`` file to write what is
+            scored to, which ``python -m mmreid.evaluation`` scores again.
+            Defaults to None.
         prefix (str, optional): Prefix of the metric names, for instance the
             data set's name. Defaults to None: ``rank-1``, ``mAP``, ...
+        **kwargs: Options of :class:`mmreid.evaluation.Evaluation`:
+            ``metric``, ``ap``, ``topk``, ``protocol``, ``ties``, ``expand``,
+            ``rerank``.
     """
 
     fields = ('features', 'person_id', 'camera_id', 'is_query')
 
     def __init__(
         self,
-        metric: str = 'cosine',
-        ap: str = 'standard',
-        topk: Sequence[int] = (1, 5, 10, 20),
         device: str | None = None,
+        save_features: str | None = None,
         prefix: str | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(prefix=prefix)
-        check_metric(metric)
-        check_options(ap, topk)
-        self.metric = metric
-        self.ap = ap
-        self.topk = tuple(topk)
+        self.evaluation = Evaluation(**kwargs)
         self.device = device
+        self.save_features = save_features
 
     def rows(self, sample: Mapping) -> tuple[Tensor, Tensor]:
         """Keep ``features`` (N, D) and the labels (N, 5)."""
@@ -80,34 +77,25 @@ class ReIDMetric(PerImageMetric):
                 f'ReIDMetric got {num_query} query and {num_gallery} gallery '
                 'images: the evaluated data set must hold both.'
             )
+        images = FeatureSet(features, labels[:, 2], labels[:, 3])
+        query, gallery = images.take(is_query), images.take(~is_query)
+        if self.save_features and is_main_process():
+            save_features(self.save_features, query, gallery)
 
         device = self.device
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        parts = []
-        for column in (features, labels[:, 2], labels[:, 3]):
-            parts += [column[is_query], column[~is_query]]
-        ranks = rank_queries(
-            *(part.to(device) for part in parts),
-            metric=self.metric,
-            ap=self.ap,
-            shard=get_dist_info(),
+        metrics = self.evaluation(
+            *(
+                FeatureSet(*(part.to(device) for part in side))
+                for side in (query, gallery)
+            )
         )
-        # Each query is non-zero on one rank only: adding is exact, and the
-        # means are then taken in the same order as in a single process.
-        for column in (ranks.ap, ranks.inp, ranks.first_rank):
-            all_reduce(column)
-        ranks.valid = ranks.first_rank > 0
-        metrics = ranks.summary(self.topk)
-
-        names = [name for name in metrics if name != 'skipped_queries']
         print_log(
-            f'{num_query} queries ({int(metrics["skipped_queries"])} without '
-            f'a match left out), {num_gallery} gallery images, {self.metric} '
-            f'distance, AP "{self.ap}"\n'
-            + ''.join(f'{name:>9}' for name in names)
-            + '\n'
-            + ''.join(f'{metrics[name]:9.2f}' for name in names),
+            f'{num_query} query images '
+            f'({metrics["skipped_queries"]:g} queries without a match left '
+            f'out), {num_gallery} gallery images, {self.evaluation.title}\n'
+            + format_table(metrics),
             logger='current',
         )
         return metrics

@@ -20,6 +20,8 @@ class BaseReID(BaseModel):
         amp (bool): Run the backbone in bfloat16 autocast and channels-last
             layout, on a CPU too. Its features are cast to float32, so
             losses, mining and ranking are not touched. Defaults to False.
+        flip_test (bool): Deploy the mean of what an image and its mirror
+            image give. Defaults to False.
         init_cfg (dict, optional): Initialisation. Defaults to None.
     """
 
@@ -29,6 +31,7 @@ class BaseReID(BaseModel):
         neck: dict | None = None,
         data_preprocessor: dict | None = None,
         amp: bool = False,
+        flip_test: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         # Built here, so that no default scope is needed to find it.
@@ -36,6 +39,7 @@ class BaseReID(BaseModel):
             data_preprocessor and MODELS.build(data_preprocessor), init_cfg
         )
         self.amp = amp
+        self.flip_test = flip_test
         self.backbone = self.build_backbone(backbone)
         self.neck = MODELS.build(
             neck or dict(type='mmpretrain.GlobalAveragePooling')
@@ -87,7 +91,12 @@ class BaseReID(BaseModel):
         if mode == 'tensor':
             return self.extract_feat(inputs)
         if mode == 'predict':
-            return self.predict(inputs, data_samples)
+            (output,) = self.predict(inputs, data_samples)
+            if self.flip_test:
+                (mirrored,) = self.predict(inputs.flip(-1), data_samples)
+                for name in output.keys() - data_samples.keys():
+                    output[name] = (output[name] + mirrored[name]) / 2
+            return [output]
         raise ValueError(
             f"mode must be 'tensor', 'loss' or 'predict', but is {mode!r}."
         )

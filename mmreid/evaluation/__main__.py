@@ -1,0 +1,97 @@
+"""Score features of anybody's model, without the model.
+
+FEATURES is a .npz file with the arrays query_features (Q, D), query_ids (Q,),
+query_cams (Q,), gallery_features (G, D), gallery_ids (G,) and gallery_cams
+(G,). Without cameras, use --protocol no-cameras.
+"""
+
+import argparse
+import sys
+
+import mmengine
+
+from mmreid.utils import exit_with_message
+
+from .evaluate import (
+    Evaluation,
+    add_evaluation_arguments,
+    evaluation_options,
+    format_table,
+)
+from .features import load_features
+from .functional import verify
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m mmreid.evaluation',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('features', help='a .npz file')
+    add_evaluation_arguments(parser)
+    parser.add_argument('--out', help='write the metrics to this JSON file')
+    parser.add_argument(
+        '--per-query',
+        metavar='FILE',
+        help='write AP, INP, first rank and neighbours of each query to this '
+        'JSON file',
+    )
+    parser.add_argument(
+        '--neighbours', type=int, default=10, help='in --per-query'
+    )
+    parser.add_argument(
+        '--roc',
+        metavar='PICTURE',
+        help='draw the ROC and the histogram of distances, and print TPR@FPR',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    evaluation = Evaluation(**evaluation_options(args))
+    query, gallery = load_features(args.features)
+    if query.camera_id is None and evaluation.protocol.camera_rule != 'none':
+        raise ValueError(
+            f"'{args.features}' has no query_cams and gallery_cams, which the "
+            f'protocol {evaluation.protocol.name} needs: add them, or use '
+            '--protocol no-cameras.'
+        )
+    metrics = evaluation(query, gallery)
+    print(
+        f'{len(query.person_id)} query images, '
+        f'{metrics["skipped_queries"]:g} queries without a match left out, '
+        f'{len(gallery.person_id)} gallery images\n{evaluation.title}\n'
+        + format_table(metrics)
+    )
+    if args.per_query or args.roc:
+        trials = evaluation.protocol.trials(query, gallery, evaluation.metric)
+        query, gallery = next(trials)
+    if args.per_query:
+        result = evaluation.rank(query, gallery, args.neighbours)
+        mmengine.dump(result.to_dict(), args.per_query)
+    if args.roc:
+        result = verify(
+            evaluation.distance(query, gallery),
+            query.person_id,
+            gallery.person_id,
+            query.camera_id,
+            gallery.camera_id,
+            camera_rule=evaluation.protocol.camera_rule,
+        )
+        verification = result.summary()
+        for name, value in verification.items():
+            print(f'{name:<16}{value:9.2f}')
+        metrics.update(verification)
+        # Only here, for matplotlib takes long to import.
+        from mmreid.visualization import draw_verification
+
+        draw_verification(result, args.roc, title=args.features)
+    if args.out:
+        mmengine.dump(metrics, args.out, indent=2)
+
+
+if __name__ == '__main__':
+    with exit_with_message():
+        sys.exit(main())

@@ -1,0 +1,234 @@
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce, get_dist_info
+
+from .features import FeatureSet
+from .functional import (
+    AP_FORMULAS,
+    METRICS,
+    TIES,
+    FeatureDistance,
+    KReciprocalDistance,
+    RetrievalResult,
+    check_metric,
+    check_options,
+    expand_queries,
+    rank,
+)
+from .protocols import PROTOCOLS, SingleQuery
+
+__all__ = [
+    'Evaluation',
+    'add_evaluation_arguments',
+    'evaluation_options',
+    'format_table',
+    'get_protocol',
+]
+
+
+def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of :class:`Evaluation`, None where they are not given."""
+    group = parser.add_argument_group('evaluation')
+    group.add_argument('--metric', choices=METRICS)
+    group.add_argument(
+        '--ap',
+        choices=AP_FORMULAS,
+        help='formula of the average precision: that of most toolboxes, the '
+        "Market-1501 script's, or that of MAR's published code",
+    )
+    group.add_argument('--topk', type=int, nargs='+', help='k of rank-k')
+    group.add_argument('--protocol', choices=[*PROTOCOLS])
+    group.add_argument(
+        '--ties',
+        choices=TIES,
+        help='whether other people at the distance of a true match rank '
+        'ahead of it',
+    )
+    group.add_argument(
+        '--expand',
+        type=int,
+        metavar='K',
+        help='average query expansion by K neighbours',
+    )
+    group.add_argument(
+        '--rerank',
+        action='store_const',
+        const={},
+        help='k-reciprocal re-ranking',
+    )
+
+
+def evaluation_options(args: argparse.Namespace) -> dict:
+    """Those options that were given."""
+    names = ('metric', 'ap', 'topk', 'protocol', 'ties', 'expand', 'rerank')
+    options = {name: getattr(args, name) for name in names}
+    return {k: v for k, v in options.items() if v is not None}
+
+
+def format_table(metrics: dict[str, float]) -> str:
+    """Two lines, names and values, of scores in percent."""
+    names = [name for name in metrics if name != 'skipped_queries']
+    return (
+        ''.join(f'{name:>9}' for name in names)
+        + '\n'
+        + ''.join(f'{metrics[name]:9.2f}' for name in names)
+    )
+
+
+def get_protocol(protocol: str | SingleQuery) -> SingleQuery:
+    """A protocol by its name.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if isinstance(protocol, SingleQuery):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise ValueError(
+            f'protocol must be one of {[*PROTOCOLS]}, got {protocol!r}.'
+        )
+    return PROTOCOLS[protocol]
+
+
+class Evaluation:
+    """How a query set is scored against a gallery: every option in one place.
+
+    Args:
+        metric (str): ``'cosine'`` or ``'euclidean'``. Defaults to 'cosine'.
+        ap (str): Formula of the average precision: ``'standard'``,
+            ``'trapezoid'`` (the Market-1501 script) or ``'mar'`` (the
+            published MAR code). Defaults to 'standard'.
+        topk (Sequence[int]): The k of ``rank-k``. Defaults to
+            (1, 5, 10, 20).
+        protocol (str | SingleQuery): A name of
+            :data:`mmreid.evaluation.PROTOCOLS`, or a protocol. Defaults to
+            'single-query'.
+        ties (str): ``'pessimistic'`` or ``'optimistic'``. Defaults to
+            'pessimistic'.
+        expand (int): Average query expansion by as many neighbours.
+            Defaults to 0, none.
+        rerank (dict, optional): Options of :class:`KReciprocalDistance`,
+            ``dict()`` for its defaults. Defaults to None, no re-ranking.
+
+    Raises:
+        ValueError: If an option does not exist.
+    """
+
+    def __init__(
+        self,
+        metric: str = 'cosine',
+        ap: str = 'standard',
+        topk: Sequence[int] = (1, 5, 10, 20),
+        protocol: str | SingleQuery = 'single-query',
+        ties: str = 'pessimistic',
+        expand: int = 0,
+        rerank: dict | None = None,
+    ) -> None:
+        check_metric(metric)
+        check_options(ap, topk, ties=ties)
+        if expand != int(expand) or expand < 0:
+            raise ValueError(
+                f'expand must be a number of neighbours, got {expand!r}.'
+            )
+        self.metric = metric
+        self.ap = ap
+        self.topk = tuple(topk)
+        self.protocol = get_protocol(protocol)
+        self.ties = ties
+        self.expand = expand
+        self.rerank = rerank
+
+    @property
+    def title(self) -> str:
+        """What a table of the scores has to say of how they were made."""
+        parts = [
+            f'protocol {self.protocol.name}',
+            f'{self.metric} distance',
+            f'AP "{self.ap}"',
+        ]
+        if self.expand:
+            parts.append(f'queries expanded by {self.expand}')
+        if self.rerank is not None:
+            parts.append('re-ranked')
+        return ', '.join(parts)
+
+    def distance(
+        self, query: FeatureSet, gallery: FeatureSet
+    ) -> FeatureDistance | KReciprocalDistance:
+        """The distance by which the gallery is ranked."""
+        features = query.features
+        if self.expand:
+            features = expand_queries(
+                features, gallery.features, self.expand, self.metric
+            )
+        if self.rerank is None:
+            return FeatureDistance(features, gallery.features, self.metric)
+        return KReciprocalDistance(
+            features, gallery.features, metric=self.metric, **self.rerank
+        )
+
+    def rank(
+        self,
+        query: FeatureSet,
+        gallery: FeatureSet,
+        num_neighbours: int = 0,
+        shard: tuple[int, int] = (0, 1),
+    ) -> RetrievalResult:
+        """Rank the gallery for every query of one trial.
+
+        Args:
+            query (FeatureSet): Q query images.
+            gallery (FeatureSet): G gallery images.
+            num_neighbours (int): Neighbours of each query to keep. Defaults
+                to 0.
+            shard (tuple[int, int]): ``(rank, world_size)``. Defaults to
+                (0, 1).
+
+        Returns:
+            RetrievalResult: See :func:`rank`, which also says what is
+            raised.
+        """
+        return rank(
+            self.distance(query, gallery),
+            query.person_id,
+            gallery.person_id,
+            query.camera_id,
+            gallery.camera_id,
+            ap=self.ap,
+            camera_rule=self.protocol.camera_rule,
+            ties=self.ties,
+            num_neighbours=num_neighbours,
+            shard=shard,
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self, query: FeatureSet, gallery: FeatureSet
+    ) -> dict[str, float]:
+        """Score, sharing the queries between the ranks of a distributed run.
+
+        Args:
+            query (FeatureSet): Query images, the same on every rank.
+            gallery (FeatureSet): Gallery images, the same on every rank.
+
+        Returns:
+            dict[str, float]: ``rank-k``, ``mAP`` and ``mINP`` in percent and
+            ``skipped_queries``, means over the trials of the protocol; on
+            every rank, and to the last digit whatever the number of ranks.
+        """
+        scores = []
+        for trial in self.protocol.trials(query, gallery, self.metric):
+            result = self.rank(*trial, shard=get_dist_info())
+            # Each query is non-zero on one rank only: adding is exact, and
+            # the means are then taken in the order of a single process.
+            for column in (result.ap, result.inp, result.first_rank):
+                all_reduce(column)
+            result.valid = result.first_rank > 0
+            scores.append(result.summary(self.topk))
+        return {
+            name: float(np.mean([score[name] for score in scores]))
+            for name in scores[0]
+        }

@@ -1,0 +1,177 @@
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from mmreid.evaluation import (
+    FeatureSet,
+    load_features,
+    rank_metrics,
+    rank_queries,
+    save_features,
+)
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return dict(
+        query_features=rng.normal(size=(12, 6)).astype(np.float32),
+        gallery_features=rng.normal(size=(80, 6)).astype(np.float32),
+        query_ids=rng.integers(0, 5, 12),
+        gallery_ids=rng.integers(0, 5, 80).astype(np.uint8),
+        query_cams=rng.integers(0, 3, 12),
+        gallery_cams=rng.integers(0, 3, 80),
+    )
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The tool, in this process: exit status, output, errors."""
+
+    def call(*args):
+        argv = ['mmreid.evaluation', *map(str, args)]
+        monkeypatch.setattr(sys, 'argv', argv)
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module('mmreid.evaluation', run_name='__main__')
+        return end.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+def test_written_and_read_again(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    sides = [
+        FeatureSet(
+            torch.randn(num, 3, generator=generator),
+            torch.arange(num),
+            torch.arange(num) % 2,
+        )
+        for num in (2, 5)
+    ]
+    path = tmp_path / 'new' / 'features'  # no .npz is added
+    save_features(str(path), *sides)
+    for side, found in zip(sides, load_features(str(path)), strict=True):
+        for expected, column in zip(side, found, strict=True):
+            assert torch.equal(expected, column)
+
+
+def test_scores_a_file(arrays, run, tmp_path):
+    file, out = tmp_path / 'f.npz', tmp_path / 'metrics.json'
+    per_query = tmp_path / 'queries.json'
+    np.savez(file, **arrays)
+    status, text, _ = run(
+        file, '--out', out, '--per-query', per_query, '--neighbours', 3,
+        '--metric', 'euclidean', '--ap', 'trapezoid', '--topk', 1, 7,
+    )  # fmt: skip
+    assert status == 0
+    expected = rank_metrics(
+        **arrays, metric='euclidean', ap='trapezoid', topk=(1, 7)
+    )
+    assert json.loads(out.read_text()) == pytest.approx(expected)
+    assert f'{expected["mAP"]:.2f}' in text and 'trapezoid' in text
+    result = rank_queries(
+        **arrays, metric='euclidean', ap='trapezoid', num_neighbours=3
+    )
+    stored = json.loads(per_query.read_text())
+    assert stored['ap'] == pytest.approx(result.ap.tolist())
+    assert stored['neighbours'] == result.neighbours.tolist()
+    assert stored['correct'] == result.correct.tolist()
+
+
+def test_queries_without_match_are_null(arrays):
+    arrays['query_ids'][0] = 99
+    arrays['gallery_ids'] = arrays['gallery_ids'].astype(np.int64)
+    stored = rank_queries(**arrays, num_neighbours=81).to_dict()
+    assert stored['ap'][0] is stored['first_rank'][0] is None
+    assert stored['neighbours'][0][-1] is stored['distances'][0][-1] is None
+    json.dumps(stored, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--rerank'],
+        ['--expand', '4'],
+        ['--protocol', 'cross-camera', '--ties', 'optimistic'],
+    ],
+)
+def test_options_reach_the_score(arrays, run, tmp_path, options):
+    file, out = tmp_path / 'f.npz', tmp_path / 'metrics.json'
+    np.savez(file, **arrays)
+    assert run(file, '--out', out, *options)[0] == 0
+    scores = json.loads(out.read_text())
+    assert scores != pytest.approx(rank_metrics(**arrays))
+
+
+def test_roc(arrays, run, tmp_path):
+    file, picture = tmp_path / 'f.npz', tmp_path / 'roc.png'
+    np.savez(file, **arrays)
+    status, text, _ = run(file, '--roc', picture)
+    assert status == 0 and 'AUC' in text and 'TPR@FPR' in text
+    assert picture.stat().st_size > 10_000
+
+
+def test_without_cameras(arrays, run, tmp_path):
+    file, out = tmp_path / 'f.npz', tmp_path / 'metrics.json'
+    bare = {k: v for k, v in arrays.items() if 'cams' not in k}
+    np.savez(file, **bare)
+    status, _, error = run(file)
+    assert status == 1 and error.count('\n') == 1
+    assert '--protocol no-cameras' in error and str(file) in error
+    assert run(file, '--protocol', 'no-cameras', '--out', out)[0] == 0
+    assert json.loads(out.read_text()) == pytest.approx(
+        rank_metrics(**bare, camera_rule='none')
+    )
+
+
+def broken(arrays, change):
+    arrays = {**arrays, **change}
+    return {k: v for k, v in arrays.items() if v is not None}
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(gallery_ids=None), 'lacks gallery_ids: expected'),
+        (dict(query_cams=None), 'cameras of one side only'),
+        (
+            dict(query_features=np.ones((12, 6), int)),
+            'query_features .* must be floating point, got int64',
+        ),
+        (
+            dict(query_ids=np.ones(12)),
+            'query_ids .* must be integers, got float64',
+        ),
+        (
+            dict(query_ids=np.array(['a'] * 12)),
+            'query_ids .* must be integers, got <U1',
+        ),
+        (
+            dict(query_ids=np.array([None] * 12)),
+            'query_ids .* holds objects',
+        ),
+    ],
+)
+def test_bad_arrays(arrays, tmp_path, change, message):
+    file = tmp_path / 'f.npz'
+    np.savez(file, **broken(arrays, change))
+    with pytest.raises(ValueError, match=message):
+        load_features(str(file))
+
+
+def test_bad_files(tmp_path, run):
+    with pytest.raises(FileNotFoundError, match='do not exist'):
+        load_features(str(tmp_path / 'none.npz'))
+    text, array = tmp_path / 'f.npz', tmp_path / 'g.npz'
+    text.write_text('no features')
+    with open(array, 'wb') as file:
+        np.save(file, np.ones(3))
+    for path in (text, array):
+        with pytest.raises(ValueError, match='is no .npz file: write one by'):
+            load_features(str(path))
+    status, _, error = run(text)
+    assert status == 1 and error.startswith('error: ')
