@@ -167,14 +167,18 @@ def test_a_collapsed_model_accepts_nobody():
 
 
 def test_a_rate_that_a_count_just_reaches_is_reached():
-    # 0.07 * 100 is 7.000000000000001, and 0.035 * 200 of the like.
-    matrix = np.arange(101.0)[None]
-    gallery_ids = np.ones(101, int)
-    gallery_ids[7] = 0
+    # In floating point, 1 / 49 * 49 is less than 1.
+    gallery_ids = np.ones(50, int)
+    gallery_ids[1] = 0
+    rate, less = 1 / 49, 0.02
     result = verify(
-        Table(matrix), [0], gallery_ids, camera_rule='none', fpr=[0.07, 0.0699]
+        Table(np.arange(50.0)[None]),
+        [0],
+        gallery_ids,
+        camera_rule='none',
+        fpr=[rate, less],
     )
-    assert result.tpr == {0.07: 1.0, 0.0699: 0.0}
+    assert result.tpr == {rate: 1.0, less: 0.0}
 
 
 def test_no_block_is_larger_than_asked(monkeypatch):

@@ -122,6 +122,13 @@ class FeatureDistance:
         metric (str): ``'cosine'``, 1 minus the cosine, 1 for a zero vector;
             or ``'euclidean'``. Defaults to 'cosine'.
 
+    Attributes:
+        shape (tuple[int, int]): Q and G.
+        device (torch.device): That of the features.
+        query (Tensor): Query features, of unit norm with cosine. Shape
+            (Q, D), float32 or float64.
+        gallery (Tensor): The same of the gallery. Shape (G, D).
+
     Raises:
         TypeError: If features are not floating point.
         ValueError: If shapes or devices disagree, a set is empty, a feature
@@ -148,7 +155,7 @@ class FeatureDistance:
         else:
             # |q - g|^2 / 2 without |q|^2, which is the same for a whole row.
             self._offset = squares / 2
-        self._query, self._gallery = query, gallery
+        self.query, self.gallery = query, gallery
         self._query_squares = query_squares
 
     def block(self, rows: slice) -> Tensor:
@@ -160,7 +167,7 @@ class FeatureDistance:
         Returns:
             Tensor: Shape (q, G), the caller's to overwrite.
         """
-        query = self._query[rows]
+        query = self.query[rows]
         num = len(query)
         if num == 1:
             # A one-row product runs as matrix times vector, which sums equal
@@ -168,9 +175,7 @@ class FeatureDistance:
             query = query.expand(2, -1)
         # Under autocast, bf16 would turn near neighbours into ties.
         with torch.autocast(query.device.type, enabled=False):
-            scores = torch.addmm(
-                self._offset, query, self._gallery.T, alpha=-1
-            )
+            scores = torch.addmm(self._offset, query, self.gallery.T, alpha=-1)
         return scores[:num]
 
     def to_distances(self, scores: Tensor, rows: slice) -> Tensor:

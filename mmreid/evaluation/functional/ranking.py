@@ -179,7 +179,7 @@ def _labels(
     return labels.long().contiguous()
 
 
-class _Matches:
+class Matches:
     """Who shows whom, and what is ignored."""
 
     def __init__(
@@ -288,7 +288,7 @@ def _count_ahead_numpy(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
     return torch.from_numpy(ahead)
 
 
-def _blocks(
+def query_blocks(
     shape: tuple[int, int], chunk_size: int | None, shard: tuple[int, int]
 ) -> Iterator[slice]:
     """Slices of queries. Whole blocks are dealt out to the ranks, since the
@@ -378,7 +378,7 @@ def rank(
     check_options(ap, camera_rule=camera_rule, ties=ties)
     device = distance.device
     num_query, num_gallery = distance.shape
-    who = _Matches(
+    who = Matches(
         distance.shape,
         device,
         query_ids,
@@ -401,7 +401,7 @@ def rank(
         distances=empty(*shape, dtype=torch.float64),
         correct=empty(*shape, dtype=torch.bool),
     )
-    for rows in _blocks(distance.shape, chunk_size, shard):
+    for rows in query_blocks(distance.shape, chunk_size, shard):
         scores = distance.block(rows)
         query, number, image, ignored = who.same_person(rows)
         own = scores[query, image].masked_fill(ignored, torch.inf)

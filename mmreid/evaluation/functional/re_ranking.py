@@ -16,7 +16,7 @@ from .distance import (
     check_pair,
     normalise,
 )
-from .ranking import _blocks
+from .ranking import query_blocks
 
 __all__ = ['KReciprocalDistance', 'expand_queries']
 
@@ -254,7 +254,7 @@ class KReciprocalDistance:
         num = len(self._features)
         neighbours = np.empty((num, k), np.int32)
         scale = torch.empty_like(self._row)
-        for rows in _blocks((num, num), chunk_size, (0, 1)):
+        for rows in query_blocks((num, num), chunk_size, (0, 1)):
             scores = self._scores(rows, slice(None))
             scale[rows] = scores.amax(1) + self._row[rows]
             scores.diagonal(rows.start).fill_(-torch.inf)
@@ -380,9 +380,9 @@ def expand_queries(
         return query
     distance = FeatureDistance(query, gallery, metric)
     # Of unit norm, for cosine.
-    query, gallery = distance._query, distance._gallery
+    query, gallery = distance.query, distance.gallery
     expanded = torch.empty_like(query)
-    for rows in _blocks(distance.shape, chunk_size, (0, 1)):
+    for rows in query_blocks(distance.shape, chunk_size, (0, 1)):
         nearest = _nearest(distance.block(rows), k)
         expanded[rows] = F.embedding_bag(nearest, gallery, mode='sum')
     return expanded.add_(query).div_(k + 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .distance import ArrayLike, FeatureDistance
-from .ranking import _blocks, _Matches, check_options
+from .ranking import Matches, check_options, query_blocks
 
 __all__ = ['VerificationResult', 'verify']
 
@@ -157,7 +157,7 @@ def verify(
     check_options(camera_rule=camera_rule)
     _check(fpr, num_bins)
     num_query, num_gallery = distance.shape
-    who = _Matches(
+    who = Matches(
         distance.shape,
         distance.device,
         query_ids,
@@ -166,7 +166,7 @@ def verify(
         gallery_cams,
         camera_rule,
     )
-    blocks = list(_blocks(distance.shape, chunk_size, (0, 1)))
+    blocks = list(query_blocks(distance.shape, chunk_size, (0, 1)))
 
     positives, extremes = [], []
     for rows in blocks:
@@ -192,7 +192,8 @@ def verify(
     nearer = torch.zeros_like(positive, dtype=torch.int64)
     as_near = torch.zeros_like(nearer)
     counts = nearer.new_zeros(num_bins)
-    num_kept = math.ceil(max(fpr) * num_query * num_gallery) + 1
+    # One more than may be accepted, for there is a positive pair too.
+    num_kept = math.ceil(max(fpr) * num_query * num_gallery)
     nearest = positive.new_empty(0)
     for rows in blocks:
         scores = distance.to_distances(distance.block(rows), rows)
