@@ -6,6 +6,7 @@ query_cams (Q,), gallery_features (G, D), gallery_ids (G,) and gallery_cams
 """
 
 import argparse
+import os.path as osp
 import sys
 
 import mmengine
@@ -87,7 +88,7 @@ def main() -> None:
         # Only here, for matplotlib takes long to import.
         from mmreid.visualization import draw_verification
 
-        draw_verification(result, args.roc, title=args.features)
+        draw_verification(result, args.roc, title=osp.basename(args.features))
     if args.out:
         mmengine.dump(metrics, args.out, indent=2)
 
