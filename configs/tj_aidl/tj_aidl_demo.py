@@ -54,22 +54,22 @@ train_cfg = dict(
     stages=dict(
         identity=dict(
             batch_size=dict(source=64),
-            max_iters=900,
+            max_iters=750,
             param_scheduler=[
                 dict(
                     type='OneCycleLR',
                     eta_max=2e-3,
-                    total_steps=900,
+                    total_steps=750,
                     by_epoch=False)
             ]),
         joint=dict(
             batch_size=dict(source=64),
-            max_iters=450,
+            max_iters=375,
             param_scheduler=[
                 dict(
                     type='OneCycleLR',
                     eta_max=2e-3,
-                    total_steps=450,
+                    total_steps=375,
                     by_epoch=False)
             ]),
         adapt=dict(

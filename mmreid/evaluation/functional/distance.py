@@ -151,7 +151,6 @@ class FeatureDistance:
         if metric == 'cosine':
             query = normalise(query, query_squares)
             gallery = normalise(gallery, squares)
-            self._offset = torch.ones_like(squares)
         else:
             # |q - g|^2 / 2 without |q|^2, which is the same for a whole row.
             self._offset = squares / 2
@@ -175,7 +174,13 @@ class FeatureDistance:
             query = query.expand(2, -1)
         # Under autocast, bf16 would turn near neighbours into ties.
         with torch.autocast(query.device.type, enabled=False):
-            scores = torch.addmm(self._offset, query, self.gallery.T, alpha=-1)
+            if self.metric == 'cosine':
+                # To add the 1 here takes a fifth longer.
+                scores = torch.mm(-query, self.gallery.T)
+            else:
+                scores = torch.addmm(
+                    self._offset, query, self.gallery.T, alpha=-1
+                )
         return scores[:num]
 
     def to_distances(self, scores: Tensor, rows: slice) -> Tensor:
@@ -189,6 +194,6 @@ class FeatureDistance:
             Tensor: Cosine or Euclidean distances. Shape (q, any).
         """
         if self.metric == 'cosine':
-            return scores
+            return scores.add_(1)
         scores.mul_(2).add_(self._query_squares[rows, None])
         return scores.clamp_(min=0).sqrt_()
