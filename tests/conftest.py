@@ -18,7 +18,7 @@ def no_reports():
     patch.setattr(
         mmengine.config.config,
         'FormatCode',
-        lambda text, **kwargs: (text, True),
+        lambda text, **kwargs: (text + '\n', True),
     )
     yield
     patch.undo()
