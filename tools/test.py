@@ -55,7 +55,13 @@ def main() -> None:
     options = evaluation_options(args)
     if args.save_features:
         options['save_features'] = args.save_features
-    for evaluator in ranking_evaluators(cfg):
+    evaluators = ranking_evaluators(cfg)
+    if options and not evaluators:
+        raise ValueError(
+            f"'{args.config}' has no ReIDMetric in its evaluators, which "
+            f'{", ".join(options)} would be for: add one, or leave them out.'
+        )
+    for evaluator in evaluators:
         evaluator.update(options)
     # Nothing of the training is needed, its data sets least of all.
     for key in (

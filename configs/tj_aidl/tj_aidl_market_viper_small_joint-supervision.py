@@ -10,13 +10,4 @@ model = dict(
     in_channels=1024)
 train_cfg = dict(
     order=['joint'],
-    stages=dict(
-        joint=dict(
-            max_iters=4848,
-            param_scheduler=[
-                dict(
-                    type='OneCycleLR',
-                    eta_max=1e-3,
-                    total_steps=4848,
-                    by_epoch=False)
-            ])))
+    stages=dict(joint={{_base_.train_cfg.stages.identity}}))

@@ -18,6 +18,7 @@ from .evaluate import (
     add_evaluation_arguments,
     evaluation_options,
     format_table,
+    labels_of,
 )
 from .features import load_features
 from .functional import verify
@@ -36,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         '--per-query',
         metavar='FILE',
         help='write AP, INP, first rank and neighbours of each query to this '
-        'JSON file',
+        'JSON file (of several draws, the first)',
     )
     parser.add_argument(
         '--neighbours', type=int, default=10, help='in --per-query'
@@ -44,7 +45,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--roc',
         metavar='PICTURE',
-        help='draw the ROC and the histogram of distances, and print TPR@FPR',
+        help='draw the ROC and the histogram of distances, and print TPR@FPR '
+        '(of several draws, the first)',
     )
     return parser.parse_args()
 
@@ -59,36 +61,36 @@ def main() -> None:
             f'protocol {evaluation.protocol.name} needs: add them, or use '
             '--protocol no-cameras.'
         )
-    metrics = evaluation(query, gallery)
+    # Ranked once for all: re-ranking takes long.
+    first, results = None, []
+    num_neighbours = args.neighbours if args.per_query else 0
+    for trial in evaluation.trials(query, gallery, num_neighbours):
+        first = first or trial
+        results.append(trial.result)
+    metrics = evaluation.mean(results)
     print(
         f'{len(query.person_id)} query images, '
         f'{metrics["skipped_queries"]:g} queries without a match left out, '
         f'{len(gallery.person_id)} gallery images\n{evaluation.title}\n'
         + format_table(metrics)
     )
-    if args.per_query or args.roc:
-        trials = evaluation.protocol.trials(query, gallery, evaluation.metric)
-        query, gallery = next(trials)
     if args.per_query:
-        result = evaluation.rank(query, gallery, args.neighbours)
-        mmengine.dump(result.to_dict(), args.per_query)
+        mmengine.dump(first.result.to_dict(), args.per_query)
     if args.roc:
-        result = verify(
-            evaluation.distance(query, gallery),
-            query.person_id,
-            gallery.person_id,
-            query.camera_id,
-            gallery.camera_id,
+        verification = verify(
+            first.distance,
+            *labels_of(first.query, first.gallery),
             camera_rule=evaluation.protocol.camera_rule,
         )
-        verification = result.summary()
-        for name, value in verification.items():
+        for name, value in verification.summary().items():
             print(f'{name:<16}{value:9.2f}')
-        metrics.update(verification)
+            metrics[name] = value
         # Only here, for matplotlib takes long to import.
         from mmreid.visualization import draw_verification
 
-        draw_verification(result, args.roc, title=osp.basename(args.features))
+        draw_verification(
+            verification, args.roc, title=osp.basename(args.features)
+        )
     if args.out:
         mmengine.dump(metrics, args.out, indent=2)
 

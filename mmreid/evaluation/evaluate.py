@@ -1,9 +1,11 @@
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from mmengine.dist import all_reduce, get_dist_info
+from torch import Tensor
 
 from .features import FeatureSet
 from .functional import (
@@ -26,6 +28,7 @@ __all__ = [
     'evaluation_options',
     'format_table',
     'get_protocol',
+    'labels_of',
 ]
 
 
@@ -91,6 +94,34 @@ def get_protocol(protocol: str | SingleQuery) -> SingleQuery:
             f'protocol must be one of {[*PROTOCOLS]}, got {protocol!r}.'
         )
     return PROTOCOLS[protocol]
+
+
+def labels_of(
+    query: FeatureSet, gallery: FeatureSet
+) -> tuple[Tensor | None, ...]:
+    """Ids and cameras of both sides, in the order of :func:`rank`."""
+    return (
+        query.person_id,
+        gallery.person_id,
+        query.camera_id,
+        gallery.camera_id,
+    )
+
+
+class Trial(NamedTuple):
+    """One comparison of a protocol.
+
+    Attributes:
+        query (FeatureSet): What was asked.
+        gallery (FeatureSet): What was ranked.
+        distance (FeatureDistance | KReciprocalDistance): By what.
+        result (RetrievalResult): How well.
+    """
+
+    query: FeatureSet
+    gallery: FeatureSet
+    distance: FeatureDistance | KReciprocalDistance
+    result: RetrievalResult
 
 
 class Evaluation:
@@ -170,39 +201,39 @@ class Evaluation:
             features, gallery.features, metric=self.metric, **self.rerank
         )
 
-    def rank(
+    def trials(
         self,
         query: FeatureSet,
         gallery: FeatureSet,
         num_neighbours: int = 0,
         shard: tuple[int, int] = (0, 1),
-    ) -> RetrievalResult:
-        """Rank the gallery for every query of one trial.
+    ) -> Iterator['Trial']:
+        """Rank the gallery for every query, in each trial of the protocol.
 
         Args:
-            query (FeatureSet): Q query images.
-            gallery (FeatureSet): G gallery images.
+            query (FeatureSet): Query images.
+            gallery (FeatureSet): Gallery images.
             num_neighbours (int): Neighbours of each query to keep. Defaults
                 to 0.
             shard (tuple[int, int]): ``(rank, world_size)``. Defaults to
                 (0, 1).
 
-        Returns:
-            RetrievalResult: See :func:`rank`, which also says what is
-            raised.
+        Yields:
+            Trial: What was compared, and the result. See :func:`rank`, which
+            also says what is raised.
         """
-        return rank(
-            self.distance(query, gallery),
-            query.person_id,
-            gallery.person_id,
-            query.camera_id,
-            gallery.camera_id,
-            ap=self.ap,
-            camera_rule=self.protocol.camera_rule,
-            ties=self.ties,
-            num_neighbours=num_neighbours,
-            shard=shard,
-        )
+        for sides in self.protocol.trials(query, gallery, self.metric):
+            distance = self.distance(*sides)
+            result = rank(
+                distance,
+                *labels_of(*sides),
+                ap=self.ap,
+                camera_rule=self.protocol.camera_rule,
+                ties=self.ties,
+                num_neighbours=num_neighbours,
+                shard=shard,
+            )
+            yield Trial(*sides, distance, result)
 
     @torch.no_grad()
     def __call__(
@@ -219,15 +250,20 @@ class Evaluation:
             ``skipped_queries``, means over the trials of the protocol; on
             every rank, and to the last digit whatever the number of ranks.
         """
-        scores = []
-        for trial in self.protocol.trials(query, gallery, self.metric):
-            result = self.rank(*trial, shard=get_dist_info())
+        results = []
+        for trial in self.trials(query, gallery, shard=get_dist_info()):
+            result = trial.result
             # Each query is non-zero on one rank only: adding is exact, and
             # the means are then taken in the order of a single process.
             for column in (result.ap, result.inp, result.first_rank):
                 all_reduce(column)
             result.valid = result.first_rank > 0
-            scores.append(result.summary(self.topk))
+            results.append(result)
+        return self.mean(results)
+
+    def mean(self, results: Sequence[RetrievalResult]) -> dict[str, float]:
+        """The scores of trials, averaged: what :meth:`__call__` returns."""
+        scores = [result.summary(self.topk) for result in results]
         return {
             name: float(np.mean([score[name] for score in scores]))
             for name in scores[0]

@@ -8,6 +8,8 @@ import torch
 
 from mmreid.evaluation import (
     FeatureSet,
+    KReciprocalDistance,
+    evaluate,
     load_features,
     rank_metrics,
     rank_queries,
@@ -113,6 +115,22 @@ def test_roc(arrays, run, tmp_path):
     status, text, _ = run(file, '--roc', picture)
     assert status == 0 and 'AUC' in text and 'TPR@FPR' in text
     assert picture.stat().st_size > 10_000
+
+
+def test_ranked_once_for_all(arrays, run, tmp_path, monkeypatch):
+    built = []
+
+    class Counted(KReciprocalDistance):
+        def __init__(self, *args, **kwargs):
+            built.append(self)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(evaluate, 'KReciprocalDistance', Counted)
+    file = tmp_path / 'f.npz'
+    np.savez(file, **arrays)
+    outputs = ['--roc', tmp_path / 'r.png', '--per-query', tmp_path / 'q.json']
+    assert run(file, '--rerank', *outputs)[0] == 0
+    assert len(built) == 1
 
 
 def test_without_cameras(arrays, run, tmp_path):

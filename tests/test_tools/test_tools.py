@@ -275,6 +275,10 @@ def test_other_mistakes(config, run_tool, tmp_path):
     file = config()
     for message, arguments in {
         'missing.py': ('train.py', 'missing.py'),
+        'has no ReIDMetric in its evaluators, which ap': (
+            *('test.py', file, 'none', '--ap', 'mar', '--cfg-options'),
+            'test_evaluator.type=AttributeMetric',
+        ),
         'has no val_dataloader': ('test.py', file, 'none', '--val'),
         'use tools/dist_train.sh': ('train.py', file, '--launcher', 'pytorch'),
         'num_agents is 7': (

@@ -175,7 +175,7 @@ class FeatureDistance:
         # Under autocast, bf16 would turn near neighbours into ties.
         with torch.autocast(query.device.type, enabled=False):
             if self.metric == 'cosine':
-                # To add the 1 here takes a fifth longer.
+                # To add the 1 here would take a tenth longer.
                 scores = torch.mm(-query, self.gallery.T)
             else:
                 scores = torch.addmm(

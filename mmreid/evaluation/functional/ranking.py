@@ -2,9 +2,9 @@
 
 The place of a true match in the ranking is the number of images which rank
 ahead of it. So only what is nearer than a query's last true match is looked
-at again, a few percent of the gallery for a model that has learned something:
-it is sorted, and each true match is found in it by binary search. Queries go
-block by block: the ``Q x G`` matrix never exists.
+at again, the less the more the model has learned: it is sorted, and each true
+match is found in it by binary search. Queries go block by block: the ``Q x G``
+matrix never exists.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -269,9 +269,7 @@ def _count_ahead_torch(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
 
 
 def _count_ahead_numpy(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
-    # Its comparisons, scans and sorts are vectorised: on a CPU this takes a
-    # thirteenth of the time where all of the gallery are nearer than the
-    # last match, and a fiftieth where 2 % are.
+    # Comparisons, scans and sorts are vectorised here, not in torch.
     scores, matches = scores.numpy(), matches.numpy()
     last = np.where(np.isfinite(matches), matches, -np.inf).max(
         1, keepdims=True
