@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmreid.evaluation import rank_metrics, rank_queries
-from mmreid.evaluation.functional import ranking
+from mmreid.evaluation import rank, rank_metrics, rank_queries
+from mmreid.evaluation.functional import FeatureDistance, ranking
 
 torch.set_num_threads(1)
 
@@ -106,6 +106,32 @@ def test_equals_brute_force(data, metric, ap, dtype, rule, ties):
         assert list(result) == list(expected)
         assert all(type(value) is float for value in result.values())
         assert result == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize('metric', ['cosine', 'euclidean'])
+@pytest.mark.parametrize(
+    'dtype', [torch.float16, torch.float32, torch.float64]
+)
+def test_copies_tie_however_products_round(metric, dtype, monkeypatch):
+    # As products do which sum the last columns in another order.
+    def with_rounding(product):
+        def rounded(*args, **kwargs):
+            scores = product(*args, **kwargs)
+            return scores + torch.arange(scores.shape[1]) * 1e-6
+
+        return rounded
+
+    monkeypatch.setattr(torch, 'mm', with_rounding(torch.mm))
+    monkeypatch.setattr(torch, 'addmm', with_rounding(torch.addmm))
+    some = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    gallery = some[[0, 1, 0, 1, 2, 0]].to(dtype)
+    distance = FeatureDistance(some[:2].to(dtype), gallery, metric)
+    scores = distance.block(slice(0, 2))
+    assert torch.equal(scores[:, [2, 3, 5]], scores[:, [0, 1, 0]])
+    assert len(set(scores[0].tolist())) == 3
+    # The first image is the true match: two copies of it rank ahead.
+    result = rank(distance, [0, 1], [0, 1, 2, 2, 2, 2], camera_rule='none')
+    assert result.first_rank.tolist() == [3, 2]
 
 
 @settings(max_examples=60, deadline=None)

@@ -150,9 +150,11 @@ def test_ranks_and_helps():
         )
         rows = torch.arange(len(query))[:, None]
         dense = torch.from_numpy(whole(distance))
-        assert torch.equal(
+        # Up to what a product of another block's size rounds otherwise,
+        # to_distances leaves them as they are.
+        torch.testing.assert_close(
             result.distances, dense[rows, result.neighbours]
-        )  # to_distances leaves them as they are
+        )
         return result.summary()['mAP']
 
     plain = ranking.rank_metrics(query, gallery, *ids, camera_rule='none')

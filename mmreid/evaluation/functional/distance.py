@@ -109,6 +109,52 @@ def check_pair(
     )
 
 
+class EqualColumns:
+    """Makes equal images equally distant, to the last bit.
+
+    A matrix product need not sum equal columns in the same order: on many
+    processors the last few go another way, and would tie no longer.
+
+    Args:
+        features (Tensor): What the columns of a block stand for. Shape
+            (G, D), floating point.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        # Rows that may be equal have the same sum of their bits, whatever
+        # its order. Overflow wraps around.
+        bits = features.contiguous().view(torch.int32)
+        odd = torch.arange(bits.shape[1], dtype=torch.int32) * -1640531534 + 1
+        odd = odd.to(bits.device)
+        sums = torch.cat([(part * odd).sum(1) for part in bits.split(256)])
+        _, inverse, counts = sums.unique(
+            return_inverse=True, return_counts=True
+        )
+        suspects = (counts[inverse] > 1).nonzero()[:, 0]
+        self._copies = self._originals = suspects
+        if len(suspects):
+            _, which = features[suspects].unique(dim=0, return_inverse=True)
+            original = torch.full_like(suspects, len(features)).scatter_reduce(
+                0, which, suspects, 'amin'
+            )[which]
+            is_copy = original != suspects
+            self._copies = suspects[is_copy]
+            self._originals = original[is_copy]
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Give copies the column of their original, in place.
+
+        Args:
+            scores (Tensor): Shape (q, G).
+
+        Returns:
+            Tensor: The same.
+        """
+        if len(self._copies):
+            scores[:, self._copies] = scores[:, self._originals]
+        return scores
+
+
 class FeatureDistance:
     """Distances of queries to a gallery, a block of queries at a time.
 
@@ -148,6 +194,7 @@ class FeatureDistance:
         self.metric = metric
         self.shape = len(query), len(gallery)
         self.device = query.device
+        self._equal_columns = EqualColumns(gallery)
         if metric == 'cosine':
             query = normalise(query, query_squares)
             gallery = normalise(gallery, squares)
@@ -167,11 +214,6 @@ class FeatureDistance:
             Tensor: Shape (q, G), the caller's to overwrite.
         """
         query = self.query[rows]
-        num = len(query)
-        if num == 1:
-            # A one-row product runs as matrix times vector, which sums equal
-            # columns in different orders and so breaks their ties.
-            query = query.expand(2, -1)
         # Under autocast, bf16 would turn near neighbours into ties.
         with torch.autocast(query.device.type, enabled=False):
             if self.metric == 'cosine':
@@ -181,7 +223,7 @@ class FeatureDistance:
                 scores = torch.addmm(
                     self._offset, query, self.gallery.T, alpha=-1
                 )
-        return scores[:num]
+        return self._equal_columns(scores)
 
     def to_distances(self, scores: Tensor, rows: slice) -> Tensor:
         """Distances, from what :meth:`block` gave for the same rows.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .distance import (
     ArrayLike,
+    EqualColumns,
     FeatureDistance,
     check_metric,
     check_pair,
@@ -223,6 +224,7 @@ class KReciprocalDistance:
         else:
             self._row = self._column = squares / 2
         self._features = features
+        self._equal_columns = EqualColumns(gallery)
         neighbours = self._search(k1 + 1, chunk_size)
 
         weights = self._weigh(_expanded_sets(neighbours, round(k1 / 2) + 1))
@@ -231,22 +233,16 @@ class KReciprocalDistance:
         self._queries = mean[:num_query] @ weights
         self._gallery = (mean[num_query:] @ weights).tocsc()
 
-    def _scores(self, rows: slice, columns: slice) -> Tensor:
-        """What grows with the distance, within a row."""
-        images = self._features[rows]
-        num = len(images)
-        if num == 1:
-            # Matrix times vector would break the ties of equal columns; see
-            # FeatureDistance.
-            images = images.expand(2, -1)
-        with torch.autocast(images.device.type, enabled=False):
-            scores = torch.addmm(
-                self._column[columns],
-                images,
-                self._features[columns].T,
+    def _scores(self, rows: slice, first: int = 0) -> Tensor:
+        """What grows with the distance, within a row: to the first image and
+        all after it."""
+        with torch.autocast(self.device.type, enabled=False):
+            return torch.addmm(
+                self._column[first:],
+                self._features[rows],
+                self._features[first:].T,
                 alpha=-1,
             )
-        return scores[:num]
 
     def _search(self, k: int, chunk_size: int | None) -> np.ndarray:
         """The k nearest of every image, itself first; notes the scale of its
@@ -254,8 +250,9 @@ class KReciprocalDistance:
         num = len(self._features)
         neighbours = np.empty((num, k), np.int32)
         scale = torch.empty_like(self._row)
+        equal_columns = EqualColumns(self._features)
         for rows in query_blocks((num, num), chunk_size, (0, 1)):
-            scores = self._scores(rows, slice(None))
+            scores = equal_columns(self._scores(rows))
             scale[rows] = scores.amax(1) + self._row[rows]
             scores.diagonal(rows.start).fill_(-torch.inf)
             neighbours[rows] = _nearest(scores, k).cpu().numpy()
@@ -317,7 +314,7 @@ class KReciprocalDistance:
             Tensor: Shape (q, G), the caller's to overwrite.
         """
         num_query, num_gallery = self.shape
-        original = self._scores(rows, slice(num_query, None))
+        original = self._equal_columns(self._scores(rows, num_query))
         original.add_(self._row[:num_query][rows, None]).clamp_(min=0)
         original.div_(self._scale[:num_query][rows, None])
 
