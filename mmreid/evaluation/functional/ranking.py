@@ -9,7 +9,6 @@ matrix never exists.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -269,20 +268,16 @@ def _count_ahead_torch(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
 
 
 def _count_ahead_numpy(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
-    # Comparisons, scans and sorts are vectorised here, not in torch.
+    # Comparisons, scans and sorts are vectorised here, not in torch. Row by
+    # row, for a row stays in the cache.
     scores, matches = scores.numpy(), matches.numpy()
-    last = np.where(np.isfinite(matches), matches, -np.inf).max(
-        1, keepdims=True
-    )
-    nearer = np.flatnonzero(scores <= last)
-    values = scores.ravel()[nearer]
-    num_gallery = scores.shape[1]
-    bounds = np.searchsorted(nearer, np.arange(len(scores) + 1) * num_gallery)
+    last = np.where(np.isfinite(matches), matches, -np.inf).max(1)
     side = 'right' if ties == 'pessimistic' else 'left'
     ahead = np.empty(matches.shape, np.int64)
-    for row, (begin, end) in enumerate(pairwise(bounds)):
-        ordered = np.sort(values[begin:end])
-        ahead[row] = np.searchsorted(ordered, matches[row], side)
+    for row, score in enumerate(scores):
+        nearer = score.take((score <= last[row]).nonzero()[0])
+        nearer.sort()
+        ahead[row] = nearer.searchsorted(matches[row], side)
     return torch.from_numpy(ahead)
 
 
