@@ -76,6 +76,7 @@ def test_numpy_scalars_become_plain(tiny_config):
     runner = Runner.from_cfg(tiny_config())
     runner.train_loop  # noqa: B018, builds it
     checkpoint = dict(
+        meta=dict(iter=0),
         message_hub=dict(log_scalars={}, runtime_info=dict(a=np.int64(3))),
         param_schedulers=[dict(last=[np.float32(0.5)], name='x')],
         state_dict=dict(weight=torch.ones(1)),
@@ -84,6 +85,18 @@ def test_numpy_scalars_become_plain(tiny_config):
     assert plain(checkpoint)
     assert checkpoint['message_hub']['runtime_info'] == dict(a=3)
     assert checkpoint['param_schedulers'][0]['last'] == [0.5]
+
+
+@pytest.mark.parametrize(
+    'file, stage',
+    [
+        ('stage_pretrain.pth', 'pretrain'),
+        ('stage_main.pth', 'main'),
+        (f'iter_{END}.pth', 'main'),
+    ],
+)
+def test_checkpoints_name_their_stage(work_dir, file, stage):
+    assert load(work_dir, file)['meta']['stage'] == stage
 
 
 def test_resuming_restores_the_log(work_dir, tiny_config):

@@ -130,13 +130,16 @@ def test_adapting_the_joint_checkpoint(config, whole):
     )
 
 
-def test_adapting_what_is_not_joint(config, whole, tmp_path):
-    file = f'{whole.work_dir}/stage_identity.pth'
-    changes = dict(load_from=file, train_cfg__first_stage='adapt')
-    with pytest.raises(
-        ValueError, match="stage 'identity', but 'adapt' .* stage_joint.pth"
-    ):
-        train(config(**changes))
+def test_adapting_what_is_not_joint(config, tmp_path):
+    identity = train(config('identity', train_cfg__order=['identity']))
+    for name in (f'iter_{identity.max_iters}.pth', 'stage_identity.pth'):
+        file = f'{identity.work_dir}/{name}'
+        changes = dict(load_from=file, train_cfg__first_stage='adapt')
+        with pytest.raises(
+            ValueError,
+            match="stage 'identity', but 'adapt' .* stage_joint.pth",
+        ):
+            train(config(**changes))
 
     # To test, or to resume what comes before, it is good.
     untrained = config(
@@ -151,7 +154,7 @@ def test_adapting_what_is_not_joint(config, whole, tmp_path):
 
     # Of another origin.
     changes['load_from'] = str(tmp_path / 'other.pth')
-    weights = stage_weights(whole.work_dir, 'identity')
+    weights = stage_weights(identity.work_dir, 'identity')
     torch.save(weights, changes['load_from'])
     begun = kill('after_train_iter', ADAPT)
     with pytest.raises(tiny_mar.Killed):

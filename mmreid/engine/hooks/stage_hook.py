@@ -25,8 +25,8 @@ class StageHook(Hook):
       of optimiser and schedulers are loaded into them.
     * ``stage_<name>.pth`` keeps the weights at the end of each stage: no
       later save deletes it, and another target or a later stage can start
-      from it (``load_from`` with ``train_cfg.first_stage``). Its
-      ``meta['stage']`` is the name.
+      from it (``load_from`` with ``train_cfg.first_stage``).
+    * ``meta['stage']`` of every checkpoint is the stage that trained last.
     * Checkpoints hold plain values and tensors only. MMEngine pickles its
       log history as objects, which would force everybody to load files with
       ``weights_only=False``; here it is stored as tensors.
@@ -35,7 +35,8 @@ class StageHook(Hook):
     _ended = None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Log history to tensors."""
+        """Note the stage; log history to tensors."""
+        checkpoint['meta']['stage'] = runner.train_loop.entered.name
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             key: tuple(map(torch.as_tensor, buffer.data))
@@ -101,7 +102,6 @@ class StageHook(Hook):
         runner.save_checkpoint(
             runner.work_dir,
             f'stage_{stage.name}.pth',
-            meta=dict(stage=stage.name),
             save_optimizer=False,
             save_param_scheduler=False,
         )

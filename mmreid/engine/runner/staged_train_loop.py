@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mmengine.dataset import default_collate
 from mmengine.dist import get_world_size
+from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
@@ -118,7 +119,8 @@ class StagedTrainLoop(BaseLoop):
         runner.optim_wrapper = self._build_optim_wrapper(start)
         # Runner.train builds these next, once it has this loop.
         runner.param_schedulers = self._schedulers(start)
-        self._entered = start
+        # The stage whose optimiser the runner has.
+        self.entered = start
 
     def _parse(self, stages: dict) -> list[Stage]:
         parsed, begin, first_epoch = [], 0, 0
@@ -185,7 +187,7 @@ class StagedTrainLoop(BaseLoop):
     def _build_optim_wrapper(self, stage: Stage):
         # MMEngine logs a line for each parameter with an option of its own:
         # hundreds at every stage.
-        logger = self._runner.logger
+        logger = MMLogger.get_current_instance()  # The one that it takes.
         level = logger.level
         logger.setLevel(logging.WARNING)
         try:
@@ -224,7 +226,7 @@ class StagedTrainLoop(BaseLoop):
 
     def enter(self, stage: Stage) -> None:
         """Give the runner the optimiser and schedulers of a stage."""
-        if stage is self._entered:
+        if stage is self.entered:
             return
         runner = self.runner
         runner.optim_wrapper = self._build_optim_wrapper(stage)
@@ -234,7 +236,7 @@ class StagedTrainLoop(BaseLoop):
         runner.optim_wrapper.initialize_count_status(
             runner.model, self._iter, self.max_iters
         )
-        self._entered = stage
+        self.entered = stage
 
     @property
     def max_epochs(self) -> int:
