@@ -5,10 +5,14 @@ nobody in the pictures exists.
 """
 
 import argparse
+import contextlib
 import copy
+import os
 import os.path as osp
 import sys
 import time
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 
 import mmengine
 import torch
@@ -105,16 +109,55 @@ def draw_for_tj_aidl(cfg: Config, data_dir: str, smoke: bool) -> None:
     write_market1501(data_dir, DOMAINS['target'], **counts)
 
 
-def branch_off(cfg: Config, name: str, load_from: str | None) -> Config:
-    """A copy for a run of its own, in a folder below."""
+def branch_off(
+    cfg: Config,
+    name: str,
+    folder: str = '',
+    load_from: str | None = None,
+    **train_cfg,
+) -> Config:
+    """A copy for a run of its own."""
     cfg = copy.deepcopy(cfg)
-    cfg.work_dir = osp.join(cfg.work_dir, name)
     cfg.experiment_name = name
+    cfg.work_dir = osp.join(cfg.work_dir, folder)
     cfg.load_from = load_from
+    cfg.train_cfg.update(train_cfg)
     return cfg
 
 
-def test_bn_of_target(runner: Runner) -> dict:
+def start_worker(num_threads: int) -> None:
+    """Prepare a process of the pool."""
+    torch.set_num_threads(num_threads)
+
+
+def train_and_test(cfg: Config, quiet: bool) -> dict[str, float]:
+    """Train, and score the weights that come out."""
+    with contextlib.ExitStack() as stack:
+        if quiet:
+            nowhere = stack.enter_context(open(os.devnull, 'w'))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        return runner.test()
+
+
+def side_by_side(
+    pool: Executor, first: Config, second: Config
+) -> list[dict[str, float]]:
+    """Train two at once, the first one on the console.
+
+    On networks this small, two processes with half of the threads each take
+    less time than all threads for one after the other.
+    """
+    print(
+        f'Training side by side: {first.experiment_name}, shown here, and '
+        f'{second.experiment_name}, with its log in {second.work_dir}.',
+        flush=True,
+    )
+    return list(pool.map(train_and_test, (first, second), (False, True)))
+
+
+def test_bn_of_target(runner: Runner) -> dict[str, float]:
     """Metrics with the target's statistics in the batch norms."""
     dataset = runner.train_loop.dataset
     target = dataset.domains['target']
@@ -122,61 +165,78 @@ def test_bn_of_target(runner: Runner) -> dict:
     return runner.test()
 
 
-def train_mar(cfg: Config, runner: Runner) -> dict[str, dict]:
+def train_mar(cfg: Config, runner: Runner, pool: Executor) -> dict[str, dict]:
     """MAR with its controls: metrics per row of the table."""
     source_weights = osp.join(cfg.work_dir, 'stage_pretrain.pth')
-    runner.train()
-    mar = runner.test()
-    control = branch_off(cfg, 'without_mdl', source_weights)
+    pretrain = branch_off(cfg, 'pretraining', order=['pretrain'])
+    Runner.from_cfg(pretrain).train()
+    mar = branch_off(cfg, 'MAR', '', source_weights, first_stage='main')
     # Not a shorter order: the same stage gets the same batches as MAR's.
-    control.train_cfg.first_stage = 'main'
+    control = branch_off(
+        cfg,
+        'MAR without L_MDL',
+        'without_mdl',
+        source_weights,
+        first_stage='main',
+    )
     control.model.miner = None
     control.custom_hooks = []
-    control = Runner.from_cfg(control)
-    control.train()
-    without_mdl = control.test()
+    mar, without_mdl = side_by_side(pool, mar, control)
     runner.load_checkpoint(source_weights)
-    source_only = runner.test()
     return {
-        'source only': source_only,
+        'source only': runner.test(),
         'source only, BN of the target (control)': test_bn_of_target(runner),
         'MAR without L_MDL (control)': without_mdl,
         'MAR': mar,
     }
 
 
-def train_tj_aidl(cfg: Config, runner: Runner) -> dict[str, dict]:
+def train_tj_aidl(
+    cfg: Config, runner: Runner, pool: Executor
+) -> dict[str, dict]:
     """TJ-AIDL with the rows of the paper's Tables 2, 3 and 4."""
-    runner.train()
-    adapted = runner.test()
-    runner.load_checkpoint(osp.join(cfg.work_dir, 'stage_joint.pth'))
-    joint = runner.test()
-    joint_bn = test_bn_of_target(runner)
     alone = cfg.train_cfg.stages.identity  # as long for every network
-    identity_weights = osp.join(cfg.work_dir, 'stage_identity.pth')
-    apart = branch_off(cfg, 'independent', identity_weights)
-    apart.train_cfg.update(order=['attribute'], stages=dict(attribute=alone))
-    apart = Runner.from_cfg(apart)
-    apart.train()
-    features = {}
-    for feature in ('attribute', 'identity', 'concatenated'):
-        apart.model.retrieval_feature = feature
-        features[feature] = apart.test()
-    shared = branch_off(cfg, 'joint_supervision', None)
-    shared.train_cfg.update(order=['joint'], stages=dict(joint=alone))
+    identity = branch_off(cfg, 'the identity branch', order=['identity'])
+    identity.model.retrieval_feature = 'identity'
+    shared = branch_off(
+        cfg,
+        'joint supervision',
+        'joint_supervision',
+        order=['joint'],
+        stages=dict(joint=alone),
+    )
     shared.model.type = 'JointSupervision'
     for key in ('head', 'lambda1', 'lambda2', 'reduction', 'soft_labels'):
         shared.model.pop(key)
-    shared = Runner.from_cfg(shared)
-    shared.train()
+    identity, shared = side_by_side(pool, identity, shared)
+
+    identity_weights = osp.join(cfg.work_dir, 'stage_identity.pth')
+    tj_aidl = branch_off(
+        cfg, 'TJ-AIDL', '', identity_weights, first_stage='joint'
+    )
+    # Keeps the identity branch as it is.
+    apart = branch_off(
+        cfg,
+        'the attribute branch alone',
+        'independent',
+        identity_weights,
+        order=['attribute'],
+        stages=dict(attribute=alone),
+    )
+    tj_aidl, attribute = side_by_side(pool, tj_aidl, apart)
+    runner.load_checkpoint(osp.join(apart.work_dir, 'stage_attribute.pth'))
+    runner.model.retrieval_feature = 'concatenated'
+    independent = runner.test()
+    runner.model.retrieval_feature = cfg.model.retrieval_feature
+    runner.load_checkpoint(osp.join(cfg.work_dir, 'stage_joint.pth'))
     return {
-        'attribute only': features['attribute'],
-        'identity only': features['identity'],
-        'independent supervision': features['concatenated'],
-        'joint supervision': shared.test(),
-        'TJ-AIDL without adaptation': joint,
-        'the same, BN of the target (control)': joint_bn,
-        'TJ-AIDL': adapted,
+        'attribute only': attribute,
+        'identity only': identity,
+        'independent supervision': independent,
+        'joint supervision': shared,
+        'TJ-AIDL without adaptation': runner.test(),
+        'the same, BN of the target (control)': test_bn_of_target(runner),
+        'TJ-AIDL': tj_aidl,
     }
 
 
@@ -245,7 +305,14 @@ def main() -> None:
     # Before anything is trained; the copy is what the training starts from.
     untrained = copy.deepcopy(runner.model.state_dict())
     train, last, title = METHODS[cfg.model.type]
-    rows = train(cfg, runner)
+    # Not forked: this process has threads.
+    with ProcessPoolExecutor(
+        2,
+        get_context('spawn'),
+        start_worker,
+        (max(1, torch.get_num_threads() // 2),),
+    ) as pool:
+        rows = train(cfg, runner, pool)
     runner.load_checkpoint(osp.join(cfg.work_dir, last))
     picture = osp.join(cfg.work_dir, 'rank_list.png')
     draw_examples(runner, picture, title)

@@ -49,7 +49,8 @@ train_cfg = dict(
     stages=dict(
         pretrain=dict(
             max_epochs=10,
-            optim_wrapper=dict(optimizer=dict(lr=0.05, weight_decay=5e-4)),
+            optim_wrapper=dict(optimizer=dict(
+                lr=0.05, weight_decay=5e-4, fused=True)),
             param_scheduler=[
                 dict(type='CosineAnnealingLR', eta_min=1e-4)
             ]),
@@ -58,7 +59,7 @@ train_cfg = dict(
             batch_size=dict(source=64, target=192),
             max_epochs=None,
             max_iters=250,
-            optim_wrapper=dict(optimizer=dict(lr=4e-4)),
+            optim_wrapper=dict(optimizer=dict(lr=4e-4, fused=True)),
             param_scheduler=[
                 dict(
                     type='MultiStepLR',
