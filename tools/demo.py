@@ -225,9 +225,10 @@ def train_tj_aidl(
     )
     tj_aidl, attribute = side_by_side(pool, tj_aidl, apart)
     runner.load_checkpoint(osp.join(apart.work_dir, 'stage_attribute.pth'))
+    deployed = runner.model.retrieval_feature
     runner.model.retrieval_feature = 'concatenated'
     independent = runner.test()
-    runner.model.retrieval_feature = cfg.model.retrieval_feature
+    runner.model.retrieval_feature = deployed
     runner.load_checkpoint(osp.join(cfg.work_dir, 'stage_joint.pth'))
     return {
         'attribute only': attribute,

@@ -1,0 +1,34 @@
+# tj_aidl_market_viper_small.py at 256x128 and half its length.
+_base_ = 'tj_aidl_market_viper_small.py'
+
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(128, 256)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+
+model = dict(data_preprocessor=dict(crop_padding=8))
+
+train_cfg = dict(
+    stages=dict(
+        identity=dict(
+            max_iters=2424,  # 6 epochs
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=1e-3,
+                    total_steps=2424,
+                    by_epoch=False)
+            ]),
+        joint=dict(
+            max_iters=1010,  # 2.5 epochs
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=1e-3,
+                    total_steps=1010,
+                    by_epoch=False)
+            ]),
+        adapt=dict(max_iters=60)))  # 3 epochs of 632 images
