@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmreid.evaluation import rank, rank_metrics, rank_queries
@@ -11,11 +11,12 @@ torch.set_num_threads(1)
 
 
 def distances(query, gallery, metric):
+    """Equal ones are equal to the last bit: no product of matrices."""
     query, gallery = np.float64(query), np.float64(gallery)
     if metric == 'cosine':
         query = query / np.linalg.norm(query, axis=1, keepdims=True)
         gallery = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
-        return 1 - query @ gallery.T
+        return 1 - (query[:, None] * gallery).sum(-1)
     return np.sqrt(((query[:, None] - gallery) ** 2).sum(-1))
 
 
@@ -95,6 +96,9 @@ def retrievals(draw):
 def test_equals_brute_force(data, metric, ap, dtype, rule, ties):
     topk = (1, 2, 5, 50)
     query, gallery = (part.astype(dtype) for part in data[:2])
+    # Nearly equal distances may change places in float32.
+    gaps = np.diff(np.sort(distances(query, gallery, metric)))
+    assume(not ((gaps > 0) & (gaps < 1e-5)).any())
     args = (query, gallery, *data[2:], metric, ap, topk)
     expected = brute_force(*args, rule, ties)
     options = dict(camera_rule=rule, ties=ties)
