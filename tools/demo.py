@@ -9,7 +9,6 @@ import contextlib
 import copy
 import os
 import os.path as osp
-import sys
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
@@ -329,4 +328,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

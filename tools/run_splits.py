@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import os.path as osp
-import sys
 
 import numpy as np
 from mmengine.config import Config
@@ -343,4 +342,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

@@ -1,7 +1,6 @@
 """Score a checkpoint on the test set of a config."""
 
 import argparse
-import sys
 
 import mmengine
 from mmengine.runner import Runner
@@ -82,4 +81,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

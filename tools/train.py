@@ -1,7 +1,6 @@
 """Train all stages of a config."""
 
 import argparse
-import sys
 
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -37,4 +36,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

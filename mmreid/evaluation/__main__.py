@@ -7,7 +7,6 @@ query_cams (Q,), gallery_features (G, D), gallery_ids (G,) and gallery_cams
 
 import argparse
 import os.path as osp
-import sys
 
 import mmengine
 
@@ -97,4 +96,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import torch
+import torch.distributed as dist
 from mmengine.config import Config, DictAction
 
 
@@ -101,23 +102,27 @@ def _prepare_distributed(cfg: Config) -> None:
     if cfg.launcher == 'none' or torch.cuda.is_available():
         return
     cfg.model_wrapper_cfg.device_ids = None
-    if cfg.launcher == 'pytorch' and not torch.distributed.is_initialized():
+    if cfg.launcher == 'pytorch' and not dist.is_initialized():
         if 'RANK' not in os.environ:
             raise ValueError(
                 '--launcher pytorch needs the processes that torchrun '
                 'starts: use tools/dist_train.sh.'
             )
-        torch.distributed.init_process_group('gloo')
+        dist.init_process_group('gloo')
 
 
 @contextlib.contextmanager
 def exit_with_message() -> Iterator[None]:
     """End a tool with one sentence where the user's input is at fault.
 
-    ``MMREID_TRACEBACK=1`` shows where the error came from.
+    ``MMREID_TRACEBACK=1`` shows where the error came from. A distributed run
+    that ends well leaves its process group, whose threads would sometimes
+    abort the process at its exit.
     """
     try:
         yield
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
     except (ValueError, FileNotFoundError, KeyError, OSError) as error:
         _exit(str(error), error)
 

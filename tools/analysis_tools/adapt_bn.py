@@ -5,7 +5,6 @@ training images, with nothing trained; score it with tools/test.py.
 """
 
 import argparse
-import sys
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -60,4 +59,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

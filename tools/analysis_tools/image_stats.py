@@ -5,7 +5,6 @@ of the images as they lie on disk.
 """
 
 import argparse
-import sys
 
 import cv2
 import numpy as np
@@ -43,4 +42,4 @@ def main() -> None:
 if __name__ == '__main__':
     cv2.setNumThreads(1)
     with exit_with_message():
-        sys.exit(main())
+        main()

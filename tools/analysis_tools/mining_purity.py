@@ -7,7 +7,6 @@ for this table only.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 import mmengine
@@ -236,4 +235,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

@@ -6,7 +6,6 @@ with ``MiningPurityHook`` leaves it.
 
 import argparse
 import json
-import sys
 
 import matplotlib
 
@@ -45,4 +44,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

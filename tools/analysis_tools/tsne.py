@@ -10,7 +10,6 @@ with a query and images of two cameras, so distractors are never shown.
 
 import argparse
 import os.path as osp
-import sys
 from collections import defaultdict
 
 import numpy as np
@@ -171,4 +170,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()

@@ -7,7 +7,6 @@ classifier is left out.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 
 from mmengine.runner import save_checkpoint
@@ -152,4 +151,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with exit_with_message():
-        sys.exit(main())
+        main()
