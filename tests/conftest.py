@@ -1,3 +1,6 @@
+import runpy
+import sys
+
 import mmengine.config.config
 import mmengine.runner.runner
 import pytest
@@ -42,3 +45,19 @@ def tiny_config(benchmark, tmp_path):
         )
 
     return config
+
+
+@pytest.fixture
+def run_main(monkeypatch):
+    """Run a script or a module in this process: its exit status."""
+
+    def run(tool, *arguments):
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        start = runpy.run_path if tool.endswith('.py') else runpy.run_module
+        try:
+            start(tool, run_name='__main__')
+        except SystemExit as end:
+            return end.code or 0
+        return 0
+
+    return run

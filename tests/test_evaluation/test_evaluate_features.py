@@ -1,6 +1,4 @@
 import json
-import runpy
-import sys
 
 import numpy as np
 import pytest
@@ -31,15 +29,11 @@ def arrays():
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_main, capsys):
     """The tool, in this process: exit status, output, errors."""
 
     def call(*args):
-        argv = ['mmreid.evaluation', *map(str, args)]
-        monkeypatch.setattr(sys, 'argv', argv)
-        with pytest.raises(SystemExit) as end:
-            runpy.run_module('mmreid.evaluation', run_name='__main__')
-        return end.value.code or 0, *capsys.readouterr()
+        return run_main('mmreid.evaluation', *args), *capsys.readouterr()
 
     return call
 

@@ -1,6 +1,4 @@
 import os.path as osp
-import runpy
-import sys
 
 import pytest
 import tiny_mar
@@ -110,17 +108,15 @@ def tf_slim_names(network):
 
 
 @pytest.fixture
-def convert(tmp_path, monkeypatch, capsys):
+def convert(tmp_path, run_main, capsys):
     """Run the tool on what is to be saved: output, and what it wrote."""
 
     def run(source):
         src, dst = tmp_path / 'source.pth', tmp_path / 'new' / 'target.pth'
         torch.save(source, src)
-        monkeypatch.setattr(sys, 'argv', [TOOL, str(src), str(dst)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(TOOL, run_name='__main__')
+        status = run_main(TOOL, src, dst)
         output = capsys.readouterr()
-        if stop.value.code:
+        if status:
             assert not dst.exists() and not output.out
             assert output.err.count('\n') == 1
             return output.err, None
@@ -242,9 +238,7 @@ def test_bad_weights(convert, change, message):
     assert message in error
 
 
-def test_bad_file(monkeypatch, tmp_path, capsys):
+def test_bad_file(run_main, tmp_path, capsys):
     file = str(tmp_path / 'nothing.pth')
-    monkeypatch.setattr(sys, 'argv', [TOOL, file, 'unused.pth'])
-    with pytest.raises(SystemExit):
-        runpy.run_path(TOOL, run_name='__main__')
+    assert run_main(TOOL, file, 'unused.pth') == 1
     assert f"'{file}' does not exist" in capsys.readouterr().err
