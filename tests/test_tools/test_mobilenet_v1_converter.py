@@ -120,7 +120,13 @@ def convert(tmp_path, run_main, capsys):
             assert not dst.exists() and not output.out
             assert output.err.count('\n') == 1
             return output.err, None
-        return output.out, torch.load(dst, weights_only=True)
+        # MMEngine warns of its own calls once per process, on stdout.
+        printed = [
+            line
+            for line in output.out.splitlines(keepends=True)
+            if ' - mmengine - WARNING - ' not in line
+        ]
+        return ''.join(printed), torch.load(dst, weights_only=True)
 
     return run
 
@@ -151,7 +157,7 @@ def randomise(network):
 def test_activations_are_those_of_the_origin(convert, build, layout):
     origin = randomise(build())
     output, checkpoint = convert(origin.state_dict())
-    assert f'{layout} layout' in output  # after MMEngine's own warnings
+    assert output.startswith(f'{layout} layout')
     network = MobileNetV1(
         padding=origin.padding,
         norm_cfg=origin.norm_cfg,
