@@ -19,13 +19,13 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmreid.apis import adapt_bn
-from mmreid.datasets.synthetic import (
+from mmreid.evaluation import rank_queries
+from mmreid.synthetic import (
     DOMAINS,
     write_benchmark,
     write_dukemtmc,
     write_market1501,
 )
-from mmreid.evaluation import rank_queries
 from mmreid.utils import exit_with_message
 from mmreid.visualization import draw_rank_list
 

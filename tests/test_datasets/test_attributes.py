@@ -19,7 +19,7 @@ from mmreid.datasets.attributes import (
     attribute_names,
     read_attributes,
 )
-from mmreid.datasets.synthetic import (
+from mmreid.synthetic import (
     DOMAINS,
     Identity,
     identity_attributes,

@@ -5,7 +5,7 @@ import pytest
 
 from mmreid.datasets import VIPeR
 from mmreid.datasets.random_splits import write_random_splits
-from mmreid.datasets.synthetic import write_viper
+from mmreid.synthetic import write_viper
 
 
 def rows(dataset):

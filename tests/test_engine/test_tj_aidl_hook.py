@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from tiny_mar import train
 from tiny_tj_aidl import ADAPT, END
 
-from mmreid.datasets.synthetic import write_viper
 from mmreid.registry import HOOKS
+from mmreid.synthetic import write_viper
 
 
 @pytest.fixture

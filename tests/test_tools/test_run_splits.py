@@ -17,8 +17,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from mmreid.datasets.synthetic import write_prid, write_viper
 from mmreid.registry import HOOKS, MODELS
+from mmreid.synthetic import write_prid, write_viper
 
 TOOL = osp.join(tiny_mar.ROOT, 'tools', 'run_splits.py')
 PREPROCESSOR = dict(

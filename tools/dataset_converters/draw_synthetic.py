@@ -1,6 +1,6 @@
 """Draw the embedded pedestrians in the layout of a real data set.
 
-No download and no real person: see ``mmreid/datasets/synthetic``. Example:
+No download and no real person: see ``mmreid/synthetic``. Example:
 
     python tools/dataset_converters/draw_synthetic.py --layout market1501 \
         --domain target --out data/synthetic --train-ids 100 --test-ids 60
@@ -11,7 +11,7 @@ import inspect
 
 import cv2
 
-from mmreid.datasets.synthetic import (
+from mmreid.synthetic import (
     DOMAINS,
     LAYOUTS,
     contact_sheet,

@@ -18,7 +18,8 @@ from mmreid.datasets.dukemtmc_reid import DukeMTMCreID
 from mmreid.datasets.market1501 import Market1501
 from mmreid.datasets.msmt17 import MSMT17
 from mmreid.datasets.prid2011 import PRID2011
-from mmreid.datasets.synthetic import (
+from mmreid.datasets.viper import VIPeR
+from mmreid.synthetic import (
     DOMAINS,
     Identity,
     Shot,
@@ -34,12 +35,11 @@ from mmreid.datasets.synthetic import (
     write_prid,
     write_viper,
 )
-from mmreid.datasets.synthetic.colour import (
+from mmreid.synthetic.colour import (
     PROTOTYPES,
     colour_name,
     lab_to_bgr,
 )
-from mmreid.datasets.viper import VIPeR
 
 SOURCE, TARGET = DOMAINS['source'], DOMAINS['target']
 SMALL = dict(num_train_ids=2, num_test_ids=2, images_per_camera=1)

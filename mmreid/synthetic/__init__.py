@@ -15,7 +15,7 @@ Every image is a pure function of (domain, seed, person, camera, shot): any
 part of a data set, drawn in any order, has the same pixels.
 
 Example:
-    >>> from mmreid.datasets.synthetic import write_benchmark
+    >>> from mmreid.synthetic import write_benchmark
     >>> write_benchmark('data/synthetic')  # MSMT17 and Market-1501 layouts
     ('data/synthetic/MSMT17_V1', 'data/synthetic/Market-1501-v15.09.15')
 
