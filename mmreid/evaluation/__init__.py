@@ -3,12 +3,10 @@ from .evaluate import (
     add_evaluation_arguments,
     evaluation_options,
 )
-from .features import FeatureSet, load_features, save_features
+from .features import load_features, save_features
 from .functional import (
     FeatureDistance,
     KReciprocalDistance,
-    RetrievalResult,
-    VerificationResult,
     expand_queries,
     rank,
     rank_metrics,
@@ -23,11 +21,8 @@ __all__ = [
     'AttributeMetric',
     'Evaluation',
     'FeatureDistance',
-    'FeatureSet',
     'KReciprocalDistance',
     'ReIDMetric',
-    'RetrievalResult',
-    'VerificationResult',
     'add_evaluation_arguments',
     'evaluation_options',
     'expand_queries',

@@ -68,9 +68,9 @@ def main() -> None:
         results.append(trial.result)
     metrics = evaluation.mean(results)
     print(
-        f'{len(query.person_id)} query images, '
+        f'{len(query)} query images, '
         f'{metrics["skipped_queries"]:g} queries without a match left out, '
-        f'{len(gallery.person_id)} gallery images\n{evaluation.title}\n'
+        f'{len(gallery)} gallery images\n{evaluation.title}\n'
         + format_table(metrics)
     )
     if args.per_query:

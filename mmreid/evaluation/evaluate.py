@@ -7,14 +7,14 @@ import torch
 from mmengine.dist import all_reduce, get_dist_info
 from torch import Tensor
 
-from .features import FeatureSet
+from mmreid.structures import FeatureSet, RetrievalResult
+
 from .functional import (
     AP_FORMULAS,
     METRICS,
     TIES,
     FeatureDistance,
     KReciprocalDistance,
-    RetrievalResult,
     check_metric,
     check_options,
     expand_queries,

@@ -1,52 +1,30 @@
 import os.path as osp
 import zipfile
-from typing import NamedTuple
 
 import mmengine
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ['FeatureSet', 'load_features', 'save_features']
+from mmreid.structures import FeatureSet
+from mmreid.structures.feature_set import (
+    check_features,
+    check_labels,
+    check_paths,
+)
 
-# The arrays of a file, as rank_metrics names its arguments, and what
-# kinds of numbers they hold.
-_FIELDS = dict(features='f', ids='iu', cams='iu')
+__all__ = ['load_features', 'save_features']
 
-
-class FeatureSet(NamedTuple):
-    """Features of the images of one side, with their labels.
-
-    Attributes:
-        features (Tensor): Shape (N, D).
-        person_id (Tensor): Shape (N,).
-        camera_id (Tensor, optional): Shape (N,). Defaults to None.
-    """
-
-    features: Tensor
-    person_id: Tensor
-    camera_id: Tensor | None = None
-
-    def take(self, index: Tensor) -> 'FeatureSet':
-        """Some of the images, by index or mask."""
-        return FeatureSet(*(x if x is None else x[index] for x in self))
-
-    def places(self) -> tuple[Tensor, Tensor]:
-        """Images by (person, camera), without cameras by person.
-
-        Returns:
-            tuple[Tensor, Tensor]: The first image of each place, in order
-            of first appearance, and each image's place, (N,).
-        """
-        labels = [x for x in self[1:] if x is not None]
-        _, place = torch.stack(labels, 1).unique(dim=0, return_inverse=True)
-        num = int(place.max()) + 1
-        index = torch.arange(len(place), device=place.device)
-        first = index.new_full((num,), len(place)).scatter_reduce(
-            0, place, index, 'amin'
-        )
-        order = first.argsort()
-        return first[order], order.argsort()[place]
+# The arrays of a file, as rank_metrics names its arguments, with the field of
+# a FeatureSet and the kinds of values that they hold.
+_FIELDS = dict(
+    features=('features', 'f'),
+    ids=('person_id', 'iu'),
+    cams=('camera_id', 'iu'),
+    paths=('paths', 'U'),
+)
+_NEEDED = ('features', 'ids')
+_KINDS = dict(f='floating point', iu='integers', U='text')
 
 
 def save_features(path: str, query: FeatureSet, gallery: FeatureSet) -> None:
@@ -54,20 +32,26 @@ def save_features(path: str, query: FeatureSet, gallery: FeatureSet) -> None:
 
     Its arrays are the arguments of :func:`mmreid.evaluation.rank_metrics`:
     ``query_features``, ``query_ids``, ``query_cams`` and the same of the
-    gallery.
+    gallery; and ``query_paths`` and ``gallery_paths``, which are text, where
+    the paths are known.
 
     Args:
         path (str): The file; its folder is made.
         query (FeatureSet): Query images.
         gallery (FeatureSet): Gallery images.
+
+    Raises:
+        ValueError: If the persons of a side are unknown.
     """
+    arrays = {}
+    for side, images in (('query', query), ('gallery', gallery)):
+        arrays[f'{side}_features'] = images.features.cpu().numpy()
+        arrays[f'{side}_ids'] = images.known_person_id().cpu().numpy()
+        if images.camera_id is not None:
+            arrays[f'{side}_cams'] = images.camera_id.cpu().numpy()
+        if images.paths is not None:
+            arrays[f'{side}_paths'] = np.array(images.paths, dtype=np.str_)
     mmengine.mkdir_or_exist(osp.dirname(osp.abspath(path)))
-    arrays = {
-        f'{side}_{field}': value.cpu().numpy()
-        for side, images in (('query', query), ('gallery', gallery))
-        for field, value in zip(_FIELDS, images, strict=True)
-        if value is not None
-    }
     # By a handle, for NumPy would add .npz to a name without it.
     with open(path, 'wb') as file:
         np.savez(file, **arrays)
@@ -78,8 +62,9 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
 
     Args:
         path (str): A ``.npz`` file with ``query_features`` (Q, D),
-            ``query_ids`` (Q,) and ``query_cams`` (Q,), and the same of the
-            gallery. Both ``_cams`` may be missing.
+            ``query_ids`` (Q,), ``query_cams`` (Q,) and ``query_paths`` (Q,),
+            and the same of the gallery. Both ``_cams`` may be missing, and
+            any ``_paths``.
 
     Returns:
         tuple[FeatureSet, FeatureSet]: Query and gallery images.
@@ -87,11 +72,10 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no ``.npz`` file, or an array is missing or of
-            another type.
+            another type or length.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f"The features '{path}' do not exist.")
-    sides = []
     try:
         # Without pickle, by which a file could run any code.
         file = np.load(path, allow_pickle=False)
@@ -104,29 +88,51 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
             'gallery_ids=..., query_cams=..., gallery_cams=...).'
         ) from error
     with file:
-        names = [f'{s}_{f}' for s in ('query', 'gallery') for f in _FIELDS]
-        missing = [n for n in names if n not in file and 'cams' not in n]
+        missing = [
+            f'{side}_{field}'
+            for side in ('query', 'gallery')
+            for field in _NEEDED
+            if f'{side}_{field}' not in file
+        ]
         if missing:
             raise ValueError(
                 f"'{path}' lacks {', '.join(missing)}: expected the arrays "
-                f'{", ".join(names)}, got {", ".join(file) or "none"}.'
+                'query_features, query_ids, query_cams, gallery_features, '
+                f'gallery_ids, gallery_cams, got {", ".join(file) or "none"}.'
             )
         if ('query_cams' in file) != ('gallery_cams' in file):
             raise ValueError(
                 f"'{path}' has the cameras of one side only: expected "
                 'query_cams and gallery_cams, or neither.'
             )
-        for side in ('query', 'gallery'):
-            values = []
-            for field, kinds in _FIELDS.items():
-                name = f'{side}_{field}'
-                if name in file:
-                    values.append(_read(file, path, name, kinds))
-            sides.append(FeatureSet(*values))
-    return tuple(sides)
+        return _side(file, path, 'query'), _side(file, path, 'gallery')
 
 
-def _read(file, path: str, name: str, kinds: str) -> Tensor:
+def _side(file: np.lib.npyio.NpzFile, path: str, side: str) -> FeatureSet:
+    """The images of one side of a ``.npz`` file.
+
+    Raises:
+        ValueError: If an array is of another type or length.
+    """
+    values = {}
+    for name, (field, kinds) in _FIELDS.items():
+        array = f'{side}_{name}'
+        if array not in file:
+            continue
+        value = _read(file, path, array, kinds)
+        title = f"{array} of '{path}'"
+        if field == 'features':
+            check_features(title, value)
+        else:
+            check = check_paths if field == 'paths' else check_labels
+            check(title, value, len(values['features']))
+        values[field] = value
+    return FeatureSet(**values)
+
+
+def _read(
+    file: np.lib.npyio.NpzFile, path: str, name: str, kinds: str
+) -> Tensor | list[str]:
     """One array of a ``.npz`` file.
 
     Raises:
@@ -136,13 +142,14 @@ def _read(file, path: str, name: str, kinds: str) -> Tensor:
         array = file[name]
     except ValueError as error:  # objects
         raise ValueError(
-            f"{name} of '{path}' holds objects: store plain numbers."
+            f"{name} of '{path}' holds objects: store plain numbers or text."
         ) from error
     if array.dtype.kind not in kinds:
-        expected = 'floating point' if kinds == 'f' else 'integers'
         raise ValueError(
-            f"{name} of '{path}' must be {expected}, got {array.dtype}."
+            f"{name} of '{path}' must be {_KINDS[kinds]}, got {array.dtype}."
         )
+    if kinds == 'U':
+        return array.tolist()
     if kinds == 'f':
         return torch.from_numpy(array)
     return torch.from_numpy(array.astype(np.int64))

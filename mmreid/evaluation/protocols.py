@@ -7,10 +7,12 @@ are a matter of the data set: see ``tools/run_splits.py``.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
-from .features import FeatureSet
+from mmreid.structures import FeatureSet
+
 from .functional import normalise
 
 __all__ = ['PROTOCOLS', 'MultiQuery', 'SingleGalleryShot', 'SingleQuery']
@@ -69,7 +71,7 @@ class MultiQuery(SingleQuery):
         pooled = features.new_zeros(len(first), features.shape[1])
         pooled.index_add_(0, place, features)
         pooled /= place.bincount()[:, None]
-        yield query.take(first)._replace(features=pooled), gallery
+        yield replace(query.take(first), features=pooled), gallery
 
 
 class SingleGalleryShot(SingleQuery):
@@ -91,8 +93,8 @@ class SingleGalleryShot(SingleQuery):
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.repeats):
             # The first of each place in a random order is a random one.
-            order = torch.randperm(len(gallery.person_id), generator=generator)
-            shuffled = gallery.take(order.to(gallery.person_id.device))
+            order = torch.randperm(len(gallery), generator=generator)
+            shuffled = gallery.take(order)
             yield query, shuffled.take(shuffled.places()[0])
 
 

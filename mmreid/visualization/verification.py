@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mmreid.evaluation.functional.verification import VerificationResult
+from mmreid.structures import VerificationResult
 
 __all__ = ['draw_verification']
 

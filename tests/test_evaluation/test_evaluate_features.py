@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from mmreid.evaluation import (
-    FeatureSet,
     KReciprocalDistance,
     evaluate,
     load_features,
@@ -13,6 +12,7 @@ from mmreid.evaluation import (
     rank_queries,
     save_features,
 )
+from mmreid.structures import FeatureSet
 
 
 @pytest.fixture
@@ -45,14 +45,39 @@ def test_written_and_read_again(tmp_path):
             torch.randn(num, 3, generator=generator),
             torch.arange(num),
             torch.arange(num) % 2,
+            [f'people/{i}.jpg' for i in range(num)],
         )
         for num in (2, 5)
     ]
     path = tmp_path / 'new' / 'features'  # no .npz is added
     save_features(str(path), *sides)
     for side, found in zip(sides, load_features(str(path)), strict=True):
-        for expected, column in zip(side, found, strict=True):
-            assert torch.equal(expected, column)
+        for name in ('features', 'person_id', 'camera_id'):
+            assert torch.equal(getattr(side, name), getattr(found, name))
+        assert found.paths == side.paths
+    # Text: objects would need pickle, which can run any code.
+    with np.load(path, allow_pickle=False) as file:
+        assert file['gallery_paths'].tolist() == sides[1].paths
+
+
+def test_what_is_unknown_is_not_written(tmp_path):
+    path = str(tmp_path / 'f.npz')
+    bare = FeatureSet(torch.ones(2, 3), torch.arange(2))
+    named = FeatureSet(torch.ones(1, 3), torch.zeros(1).int(), paths=['ä.jpg'])
+    save_features(path, bare, named)
+    with np.load(path) as file:
+        assert set(file) == {
+            'query_features',
+            'query_ids',
+            'gallery_features',
+            'gallery_ids',
+            'gallery_paths',
+        }
+    query, gallery = load_features(path)
+    assert query.camera_id is query.paths is gallery.camera_id is None
+    assert gallery.paths == ['ä.jpg']
+    with pytest.raises(ValueError, match='2 images are unknown'):
+        save_features(path, bare, FeatureSet(torch.ones(2, 3)))
 
 
 def test_scores_a_file(arrays, run, tmp_path):
@@ -165,6 +190,26 @@ def broken(arrays, change):
         (
             dict(query_ids=np.array([None] * 12)),
             'query_ids .* holds objects',
+        ),
+        (
+            dict(query_ids=np.ones(11, int)),
+            r"query_ids of '.*npz' must hold .* \(12,\), got shape \(11,\)",
+        ),
+        (
+            dict(gallery_features=np.ones(80)),
+            r"gallery_features of '.*npz' must be a \(N, D\)",
+        ),
+        (
+            dict(query_paths=np.array(['a.jpg'])),
+            "query_paths of '.*npz' must hold .* 12, got 1",
+        ),
+        (
+            dict(query_paths=np.arange(12)),
+            'query_paths .* must be text, got int64',
+        ),
+        (
+            dict(query_paths=np.array([None] * 12)),
+            'query_paths .* holds objects',
         ),
     ],
 )

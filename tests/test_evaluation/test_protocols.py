@@ -5,10 +5,10 @@ import torch
 from mmreid.evaluation import (
     PROTOCOLS,
     Evaluation,
-    FeatureSet,
     rank_metrics,
 )
 from mmreid.evaluation.protocols import SingleGalleryShot
+from mmreid.structures import FeatureSet
 
 
 def make_sides(seed=0, num_query=20, num_gallery=60):
@@ -26,8 +26,8 @@ def make_sides(seed=0, num_query=20, num_gallery=60):
 
 def direct(query, gallery, **kwargs):
     return rank_metrics(
-        query[0], gallery[0], query[1], gallery[1], query[2], gallery[2],
-        **kwargs,
+        query.features, gallery.features, query.person_id, gallery.person_id,
+        query.camera_id, gallery.camera_id, **kwargs,
     )  # fmt: skip
 
 
@@ -60,16 +60,18 @@ def test_multi_query_pools_a_person_before_a_camera(metric):
     query, gallery = make_sides()
     places, pooled = [], []
     for person, camera in zip(
-        query[1].tolist(), query[2].tolist(), strict=True
+        query.person_id.tolist(), query.camera_id.tolist(), strict=True
     ):
         if (person, camera) not in places:
             places.append((person, camera))
     for person, camera in places:
-        rows = query[0][(query[1] == person) & (query[2] == camera)]
+        rows = query.features[
+            (query.person_id == person) & (query.camera_id == camera)
+        ]
         if metric == 'cosine':
             rows = rows / rows.norm(dim=1, keepdim=True)
         pooled.append(rows.mean(0))
-    assert len(places) < len(query[1])
+    assert len(places) < len(query.person_id)
     by_hand = FeatureSet(torch.stack(pooled), *torch.tensor(places).T)
     evaluation = Evaluation(protocol='multi-query', metric=metric)
     assert evaluation(query, gallery) == pytest.approx(
@@ -79,18 +81,26 @@ def test_multi_query_pools_a_person_before_a_camera(metric):
 
 def test_single_gallery_shot():
     query, gallery = make_sides()
-    images = {tuple(row.tolist()): i for i, row in enumerate(gallery[0])}
+    images = {tuple(row.tolist()): i for i, row in enumerate(gallery.features)}
     protocol = SingleGalleryShot(repeats=30)
     drawn, scores = [], []
     for _, shots in protocol.trials(query, gallery, 'cosine'):
-        index = [images[tuple(row.tolist())] for row in shots[0]]
-        assert torch.equal(gallery[1][index], shots[1])
-        assert torch.equal(gallery[2][index], shots[2])
-        places = list(zip(shots[1].tolist(), shots[2].tolist(), strict=True))
+        index = [images[tuple(row.tolist())] for row in shots.features]
+        assert torch.equal(gallery.person_id[index], shots.person_id)
+        assert torch.equal(gallery.camera_id[index], shots.camera_id)
+        places = list(
+            zip(
+                shots.person_id.tolist(), shots.camera_id.tolist(), strict=True
+            )
+        )
         # One image for each person and camera that there is.
         assert len(set(places)) == len(places)
         assert set(places) == set(
-            zip(gallery[1].tolist(), gallery[2].tolist(), strict=True)
+            zip(
+                gallery.person_id.tolist(),
+                gallery.camera_id.tolist(),
+                strict=True,
+            )
         )
         drawn += index
         scores.append(direct(query, shots))
@@ -106,7 +116,7 @@ def test_single_gallery_shot():
 
 def test_gallery_shots_without_cameras():
     query, gallery = make_sides()
-    bare = FeatureSet(*gallery[:2])
+    bare = FeatureSet(gallery.features, gallery.person_id)
     protocol = SingleGalleryShot(repeats=1)
     ((_, shots),) = protocol.trials(query, bare, 'cosine')
     assert sorted(shots.person_id.tolist()) == [0, 1, 2, 3]

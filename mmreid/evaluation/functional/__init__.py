@@ -3,14 +3,13 @@ from .ranking import (
     AP_FORMULAS,
     CAMERA_RULES,
     TIES,
-    RetrievalResult,
     check_options,
     rank,
     rank_metrics,
     rank_queries,
 )
 from .re_ranking import KReciprocalDistance, expand_queries
-from .verification import VerificationResult, verify
+from .verification import verify
 
 __all__ = [
     'AP_FORMULAS',
@@ -19,8 +18,6 @@ __all__ = [
     'TIES',
     'FeatureDistance',
     'KReciprocalDistance',
-    'RetrievalResult',
-    'VerificationResult',
     'check_metric',
     'check_options',
     'expand_queries',

@@ -6,9 +6,10 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid.registry import METRICS
+from mmreid.structures import FeatureSet
 
 from ..evaluate import Evaluation, format_table
-from ..features import FeatureSet, save_features
+from ..features import save_features
 from .per_image_metric import PerImageMetric
 
 
@@ -85,12 +86,7 @@ class ReIDMetric(PerImageMetric):
         device = self.device
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        metrics = self.evaluation(
-            *(
-                FeatureSet(*(part.to(device) for part in side))
-                for side in (query, gallery)
-            )
-        )
+        metrics = self.evaluation(query.to(device), gallery.to(device))
         print_log(
             f'{num_query} query images '
             f'({metrics["skipped_queries"]:g} queries without a match left '
