@@ -42,7 +42,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmreid.evaluation import rank_metrics, rank_queries
-from mmreid.evaluation.functional.ranking import query_blocks
+from mmreid.evaluation.functional.distance import query_blocks
+from mmreid.structures import FeatureSet
 
 # Loops over the gallery in Python take 20 minutes at the next size.
 PYTHON_PAIRS = 10**8
@@ -135,7 +136,10 @@ def draw(size: Size, dim: int, seed: int) -> Data:
 
 def difficulty(data: Data) -> str:
     """Where ours looks again: as deep as the last true match lies."""
-    result = rank_queries(*data)
+    result = rank_queries(
+        FeatureSet(data.query, data.query_ids, data.query_cams),
+        FeatureSet(data.gallery, data.gallery_ids, data.gallery_cams),
+    )
     num_cameras = int(data.gallery_cams.max()) + 1
     own = data.query_ids * num_cameras + data.query_cams
     seen = torch.bincount(

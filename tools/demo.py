@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 
 from mmreid.apis import adapt_bn
 from mmreid.evaluation import rank_queries
+from mmreid.structures import FeatureSet
 from mmreid.synthetic import (
     DOMAINS,
     write_benchmark,
@@ -250,33 +251,24 @@ def draw_examples(
     outputs = [
         runner.model.test_step(batch)[0] for batch in runner.test_dataloader
     ]
-    merged = {
-        key: torch.cat([output[key] for output in outputs]).cpu()
+    features, person_id, camera_id, is_query = (
+        torch.cat([output[key] for output in outputs]).cpu()
         for key in ('features', 'person_id', 'camera_id', 'is_query')
-    }
-    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    query = merged['is_query'].nonzero().flatten()
-    gallery = (merged['is_query'] == 0).nonzero().flatten()
-    query = query[torch.linspace(0, len(query) - 1, num).long()]
-    ids, cameras = merged['person_id'], merged['camera_id']
-    ranked = rank_queries(
-        merged['features'][query],
-        merged['features'][gallery],
-        ids[query],
-        ids[gallery],
-        cameras[query],
-        cameras[gallery],
-        num_neighbours=10,
     )
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    images = FeatureSet(features, person_id, camera_id, paths)
+    gallery, query = images.take(is_query == 0), images.take(is_query != 0)
+    query = query.take(torch.linspace(0, len(query) - 1, num).long())
+    ranked = rank_queries(query, gallery, num_neighbours=10)
     draw_rank_list(
-        [paths[i] for i in query],
-        [paths[i] for i in gallery],
+        query.paths,
+        gallery.paths,
         ranked.neighbours,
-        ids[query],
-        ids[gallery],
+        query.person_id,
+        gallery.person_id,
         out_file,
-        cameras[query],
-        cameras[gallery],
+        query.camera_id,
+        gallery.camera_id,
         title=f'{title} on the embedded pedestrians, cameras without labels',
     )
 

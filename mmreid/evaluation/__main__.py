@@ -17,7 +17,6 @@ from .evaluate import (
     add_evaluation_arguments,
     evaluation_options,
     format_table,
-    labels_of,
 )
 from .features import load_features
 from .functional import verify
@@ -78,7 +77,8 @@ def main() -> None:
     if args.roc:
         verification = verify(
             first.distance,
-            *labels_of(first.query, first.gallery),
+            first.query,
+            first.gallery,
             camera_rule=evaluation.protocol.camera_rule,
         )
         for name, value in verification.summary().items():

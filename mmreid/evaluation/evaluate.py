@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.dist import all_reduce, get_dist_info
-from torch import Tensor
 
 from mmreid.structures import FeatureSet, RetrievalResult
 
@@ -28,7 +27,6 @@ __all__ = [
     'evaluation_options',
     'format_table',
     'get_protocol',
-    'labels_of',
 ]
 
 
@@ -94,18 +92,6 @@ def get_protocol(protocol: str | SingleQuery) -> SingleQuery:
             f'protocol must be one of {[*PROTOCOLS]}, got {protocol!r}.'
         )
     return PROTOCOLS[protocol]
-
-
-def labels_of(
-    query: FeatureSet, gallery: FeatureSet
-) -> tuple[Tensor | None, ...]:
-    """Ids and cameras of both sides, in the order of :func:`rank`."""
-    return (
-        query.person_id,
-        gallery.person_id,
-        query.camera_id,
-        gallery.camera_id,
-    )
 
 
 class Trial(NamedTuple):
@@ -190,15 +176,12 @@ class Evaluation:
         self, query: FeatureSet, gallery: FeatureSet
     ) -> FeatureDistance | KReciprocalDistance:
         """The distance by which the gallery is ranked."""
-        features = query.features
         if self.expand:
-            features = expand_queries(
-                features, gallery.features, self.expand, self.metric
-            )
+            query = expand_queries(query, gallery, self.expand, self.metric)
         if self.rerank is None:
-            return FeatureDistance(features, gallery.features, self.metric)
+            return FeatureDistance(query, gallery, self.metric)
         return KReciprocalDistance(
-            features, gallery.features, metric=self.metric, **self.rerank
+            query, gallery, metric=self.metric, **self.rerank
         )
 
     def trials(
@@ -226,7 +209,7 @@ class Evaluation:
             distance = self.distance(*sides)
             result = rank(
                 distance,
-                *labels_of(*sides),
+                *sides,
                 ap=self.ap,
                 camera_rule=self.protocol.camera_rule,
                 ties=self.ties,

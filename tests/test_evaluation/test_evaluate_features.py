@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from sides import sides
 
 from mmreid.evaluation import (
     KReciprocalDistance,
@@ -95,7 +96,10 @@ def test_scores_a_file(arrays, run, tmp_path):
     assert json.loads(out.read_text()) == pytest.approx(expected)
     assert f'{expected["mAP"]:.2f}' in text and 'trapezoid' in text
     result = rank_queries(
-        **arrays, metric='euclidean', ap='trapezoid', num_neighbours=3
+        *sides(**arrays),
+        metric='euclidean',
+        ap='trapezoid',
+        num_neighbours=3,
     )
     stored = json.loads(per_query.read_text())
     assert stored['ap'] == pytest.approx(result.ap.tolist())
@@ -106,7 +110,7 @@ def test_scores_a_file(arrays, run, tmp_path):
 def test_queries_without_match_are_null(arrays):
     arrays['query_ids'][0] = 99
     arrays['gallery_ids'] = arrays['gallery_ids'].astype(np.int64)
-    stored = rank_queries(**arrays, num_neighbours=81).to_dict()
+    stored = rank_queries(*sides(**arrays), num_neighbours=81).to_dict()
     assert stored['ap'][0] is stored['first_rank'][0] is None
     assert stored['neighbours'][0][-1] is stored['distances'][0][-1] is None
     json.dumps(stored, allow_nan=False)

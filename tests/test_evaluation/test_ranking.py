@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sides import labelled, sides
 
 from mmreid.evaluation import rank, rank_metrics, rank_queries
 from mmreid.evaluation.functional import FeatureDistance, ranking
@@ -129,22 +132,23 @@ def test_copies_tie_however_products_round(metric, dtype, monkeypatch):
     monkeypatch.setattr(torch, 'addmm', with_rounding(torch.addmm))
     some = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     gallery = some[[0, 1, 0, 1, 2, 0]].to(dtype)
-    distance = FeatureDistance(some[:2].to(dtype), gallery, metric)
+    distance = FeatureDistance(*sides(some[:2].to(dtype), gallery), metric)
     scores = distance.block(slice(0, 2))
     assert torch.equal(scores[:, [2, 3, 5]], scores[:, [0, 1, 0]])
     assert len(set(scores[0].tolist())) == 3
     # The first image is the true match: two copies of it rank ahead.
-    result = rank(distance, [0, 1], [0, 1, 2, 2, 2, 2], camera_rule='none')
+    images = labelled([0, 1], [0, 1, 2, 2, 2, 2])
+    result = rank(distance, *images, camera_rule='none')
     assert result.first_rank.tolist() == [3, 2]
 
 
 @settings(max_examples=60, deadline=None)
 @given(retrievals(), st.integers(1, 10), st.integers(1, 4))
 def test_chunks_and_shards_do_not_matter(data, chunk_size, world_size):
-    whole = rank_queries(*data, num_neighbours=3)
+    whole = rank_queries(*sides(*data), num_neighbours=3)
     parts = [
         rank_queries(
-            *data,
+            *sides(*data),
             num_neighbours=3,
             chunk_size=chunk_size,
             shard=(rank, world_size),
@@ -162,10 +166,10 @@ def test_chunks_and_shards_do_not_matter(data, chunk_size, world_size):
 @given(retrievals(), st.sampled_from(['pessimistic', 'optimistic']))
 def test_other_devices_count_alike(data, ties):
     """The way for accelerators, run on the CPU, against that of the CPU."""
-    expected = rank_queries(*data, ties=ties)
+    expected = rank_queries(*sides(*data), ties=ties)
     with pytest.MonkeyPatch.context() as context:
         context.setattr(ranking, '_count_ahead', ranking._count_ahead_torch)
-        found = rank_queries(*data, ties=ties)
+        found = rank_queries(*sides(*data), ties=ties)
     for name, column in vars(expected).items():
         assert torch.equal(getattr(found, name), column), name
 
@@ -204,8 +208,8 @@ def test_per_query_results():
     query = torch.eye(3)
     gallery = torch.tensor([[1.0, 0.1, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     # The second query's only match is junk, the third's person is absent.
-    ranks = rank_queries(query, gallery, [1, 2, 9], [1, 3, 2], [0, 4, 0],
-                         [1, 1, 4])  # fmt: skip
+    ranks = rank_queries(*sides(query, gallery, [1, 2, 9], [1, 3, 2],
+                                [0, 4, 0], [1, 1, 4]))  # fmt: skip
     assert ranks.valid.tolist() == [True, False, False]
     assert ranks.first_rank.tolist() == [2, 0, 0]
     assert ranks.ap.tolist() == [0.5, 0.0, 0.0]
@@ -259,7 +263,7 @@ def test_autocast_and_half_precision_features():
 def test_neighbours(data, k, chunk_size, metric, rule):
     query, gallery, qid, gid, qcam, gcam = data
     found = rank_queries(
-        *data,
+        *sides(*data),
         num_neighbours=k,
         metric=metric,
         chunk_size=chunk_size,
@@ -360,3 +364,24 @@ def test_bad_input_is_named(change, error, message):
     rank_metrics(**GOOD)
     with pytest.raises(error, match=message):
         rank_metrics(**(GOOD | change))
+
+
+def test_sets_of_another_distance_are_refused():
+    query, gallery = sides(**GOOD)
+    distance = FeatureDistance(query, gallery)
+    one = query.take(torch.tensor([0]))
+    with pytest.raises(ValueError, match='2 query and 4 gallery .* 1 and 4'):
+        rank(distance, one, gallery)
+
+
+@pytest.mark.parametrize('side', [0, 1])
+def test_unknown_persons_and_cameras_are_named(side):
+    images = list(sides(**GOOD))
+    images[side] = replace(images[side], camera_id=None)
+    with pytest.raises(ValueError, match='the camera_id of both sets'):
+        rank_queries(*images)
+    known = rank_queries(*images, camera_rule='none')
+    assert known.first_rank.tolist() == [4, 4]
+    images[side] = replace(images[side], person_id=None)
+    with pytest.raises(ValueError, match='The persons on these'):
+        rank_queries(*images, camera_rule='none')

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sides import sides
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmreid.evaluation.functional import ranking, re_ranking
@@ -104,7 +105,7 @@ def whole(distance):
 @given(problems())
 def test_equals_textbook(problem):
     query, gallery, options = problem
-    result = whole(KReciprocalDistance(query, gallery, **options))
+    result = whole(KReciprocalDistance(*sides(query, gallery), **options))
     expected = textbook(query, gallery, **options)
     assert result.dtype == query.dtype
     atol = 1e-10 if query.dtype == np.float64 else 2e-6
@@ -115,12 +116,12 @@ def test_equals_textbook(problem):
 @given(problems(), st.integers(1, 7), st.integers(1, 7), st.integers(1, 50))
 def test_chunks_do_not_matter(problem, chunk_size, block, listed):
     query, gallery, options = problem
-    expected = whole(KReciprocalDistance(query, gallery, **options))
+    expected = whole(KReciprocalDistance(*sides(query, gallery), **options))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(re_ranking, '_MAX_LISTED', listed)
         patch.setattr(re_ranking, '_MAX_GATHERED', listed)
         distance = KReciprocalDistance(
-            query, gallery, chunk_size=chunk_size, **options
+            *sides(query, gallery), chunk_size=chunk_size, **options
         )
         result = torch.cat(
             [
@@ -142,11 +143,16 @@ def test_ranks_and_helps():
     features, ids = people(60, 8)
     query, gallery = features[::8], np.delete(features, np.s_[::8], axis=0)
     ids = ids[::8].copy(), np.delete(ids, np.s_[::8])
+    images = sides(query, gallery, *ids)
 
     def mean_ap(**kwargs):
-        distance = KReciprocalDistance(query, gallery, 7, 3, **kwargs)
+        distance = KReciprocalDistance(*images, 7, 3, **kwargs)
         result = ranking.rank(
-            distance, *ids, camera_rule='none', num_neighbours=3, chunk_size=7
+            distance,
+            *images,
+            camera_rule='none',
+            num_neighbours=3,
+            chunk_size=7,
         )
         rows = torch.arange(len(query))[:, None]
         dense = torch.from_numpy(whole(distance))
@@ -166,9 +172,9 @@ def test_ranks_and_helps():
 def test_lambda_one_is_the_plain_ranking(metric):
     features, _ = people(10, 5)
     features[7] = 0
-    query, gallery = features[:5], features[5:]
-    result = whole(KReciprocalDistance(query, gallery, 3, 2, 1.0, metric))
-    plain = ranking.FeatureDistance(query, gallery, metric)
+    images = sides(features[:5], features[5:])
+    result = whole(KReciprocalDistance(*images, 3, 2, 1.0, metric))
+    plain = ranking.FeatureDistance(*images, metric)
     plain = plain.block(slice(0, 5)).numpy()
     np.testing.assert_array_equal(
         result.argsort(kind='stable'), plain.argsort(kind='stable')
@@ -178,7 +184,8 @@ def test_lambda_one_is_the_plain_ranking(metric):
 @pytest.mark.parametrize('value', [0.0, 1.0])
 def test_one_image_everywhere(value):
     features = np.full((9, 4), value, np.float32)
-    result = whole(KReciprocalDistance(features[:3], features[3:], 4, 2, 0.0))
+    images = sides(features[:3], features[3:])
+    result = whole(KReciprocalDistance(*images, 4, 2, 0.0))
     assert np.isfinite(result).all()
     assert (result > -1e-6).all() and (result < 1 + 1e-6).all()
 
@@ -212,17 +219,16 @@ class Largest(TorchDispatchMode):
 def small_blocks(num_people):
     features, ids = people(num_people, 10, dim=8)
     features, num_query = np.float32(features), 3 * num_people
-    query, gallery = features[:num_query], features[num_query:]
-    distance = KReciprocalDistance(query, gallery, 5, 2, chunk_size=16)
-    ranking.rank(
-        distance,
+    images = sides(
+        features[:num_query],
+        features[num_query:],
         ids[:num_query],
         ids[num_query:],
-        camera_rule='none',
-        chunk_size=16,
     )
-    expand_queries(query, gallery, chunk_size=16)
-    return query, gallery
+    distance = KReciprocalDistance(*images, 5, 2, chunk_size=16)
+    ranking.rank(distance, *images, camera_rule='none', chunk_size=16)
+    expand_queries(*images, chunk_size=16)
+    return images
 
 
 def test_no_tensor_of_all_pairs(monkeypatch):
@@ -263,14 +269,14 @@ def test_no_array_of_all_pairs(monkeypatch):
 def test_bad_options(options, message):
     features = torch.eye(8)
     with pytest.raises(ValueError, match=message):
-        KReciprocalDistance(features[:3], features[3:], **options)
+        KReciprocalDistance(*sides(features[:3], features[3:]), **options)
 
 
 def test_bad_features():
     query, gallery = torch.eye(8)[:3], torch.eye(8)[3:]
     gallery[2] = torch.nan
     with pytest.raises(ValueError, match='gallery_features row 2 holds NaN'):
-        KReciprocalDistance(query, gallery, 3, 2)
+        KReciprocalDistance(*sides(query, gallery), 3, 2)
 
 
 def mean_of_nearest(query, gallery, k, metric):
@@ -291,7 +297,10 @@ def test_expansion(problem, k, chunk_size):
     query, gallery, options = problem
     metric = options['metric']
     k = min(k, len(gallery))
-    result = expand_queries(query, gallery, k, metric, chunk_size)
+    images = sides(query, gallery, np.arange(len(query)))
+    expanded = expand_queries(*images, k, metric, chunk_size)
+    assert expanded.person_id is images[0].person_id
+    result = expanded.features
     assert result.shape == query.shape
     if k == 0:
         np.testing.assert_array_equal(result, query)
@@ -304,4 +313,4 @@ def test_expansion(problem, k, chunk_size):
 def test_expansion_refuses_k(k):
     features = torch.eye(8)
     with pytest.raises(ValueError, match='gallery images, 5, got'):
-        expand_queries(features[:3], features[3:], k)
+        expand_queries(*sides(features[:3], features[3:]), k)

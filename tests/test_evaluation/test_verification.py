@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sides import labelled, sides
 
 from mmreid.evaluation.functional.distance import FeatureDistance
 from mmreid.evaluation.functional.verification import verify
@@ -94,10 +95,10 @@ def test_equals_brute_force(data, rule, fpr, chunk_size, dtype, num_bins):
     expected = brute_force(matrix, *ids, rule, fpr)
     if expected is None:
         with pytest.raises(ValueError, match='No query has a gallery image'):
-            verify(Table(matrix), *ids, **options)
+            verify(Table(matrix), *labelled(*ids), **options)
         return
     positive, negative, tpr, auc = expected
-    result = verify(Table(matrix), *ids, **options)
+    result = verify(Table(matrix), *labelled(*ids), **options)
     assert (result.num_positive, result.num_negative) == (
         len(positive),
         len(negative),
@@ -141,13 +142,14 @@ def test_features(metric, dtype):
         matrix = np.sqrt(32 * matrix)
     fpr = (0.01, 0.05)
     positive, negative, tpr, auc = brute_force(matrix, *ids, 'standard', fpr)
-    distance = FeatureDistance(
+    images = sides(
         torch.tensor(query, dtype=dtype, requires_grad=True),
         torch.tensor(gallery, dtype=dtype),
-        metric,
+        *ids,
     )
+    distance = FeatureDistance(*images, metric)
     for chunk_size in (None, 1, 7):
-        result = verify(distance, *ids, fpr=fpr, chunk_size=chunk_size)
+        result = verify(distance, *images, fpr=fpr, chunk_size=chunk_size)
         assert result.tpr == pytest.approx(tpr)
         assert result.auc == pytest.approx(auc)
         assert int(result.positive_counts.sum()) == len(positive)
@@ -155,8 +157,8 @@ def test_features(metric, dtype):
 
 
 def test_a_collapsed_model_accepts_nobody():
-    ids = [0, 1], [0, 1, 1]
-    result = verify(Table(np.zeros((2, 3))), *ids, camera_rule='none')
+    images = labelled([0, 1], [0, 1, 1])
+    result = verify(Table(np.zeros((2, 3))), *images, camera_rule='none')
     assert result.summary() == {
         'TPR@FPR=0.0001': 0.0,
         'TPR@FPR=0.001': 0.0,
@@ -173,8 +175,7 @@ def test_a_rate_that_a_count_just_reaches_is_reached():
     rate, less = 1 / 49, 0.02
     result = verify(
         Table(np.arange(50.0)[None]),
-        [0],
-        gallery_ids,
+        *labelled([0], gallery_ids),
         camera_rule='none',
         fpr=[rate, less],
     )
@@ -189,8 +190,8 @@ def test_no_block_is_larger_than_asked(monkeypatch):
     monkeypatch.setattr(
         table, 'block', lambda rows: seen.append(rows) or block(rows)
     )
-    ids = [rng.integers(0, 3, n) for n in (50, 20)]
-    verify(table, *ids, camera_rule='none', chunk_size=8)
+    images = labelled(*(rng.integers(0, 3, n) for n in (50, 20)))
+    verify(table, *images, camera_rule='none', chunk_size=8)
     assert {rows.stop - rows.start for rows in seen} == {8, 2}
 
 
@@ -209,7 +210,11 @@ def test_no_block_is_larger_than_asked(monkeypatch):
 def test_bad_options(options, message):
     table = Table(np.ones((1, 2)))
     with pytest.raises(ValueError, match=message):
-        verify(table, [0], [0, 1], **dict(camera_rule='none') | options)
+        verify(
+            table,
+            *labelled([0], [0, 1]),
+            **dict(camera_rule='none') | options,
+        )
 
 
 @pytest.mark.parametrize(
@@ -221,4 +226,8 @@ def test_bad_options(options, message):
 )
 def test_one_kind_of_pair_is_not_enough(gallery_ids, message):
     with pytest.raises(ValueError, match=message):
-        verify(Table(np.ones((1, 2))), [0], gallery_ids, camera_rule='none')
+        verify(
+            Table(np.ones((1, 2))),
+            *labelled([0], gallery_ids),
+            camera_rule='none',
+        )

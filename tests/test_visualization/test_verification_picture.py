@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from sides import sides
 
 from mmreid.evaluation.functional.distance import FeatureDistance
 from mmreid.evaluation.functional.verification import verify
@@ -20,8 +21,9 @@ def verified(collapsed=False, **options):
         centres[i] + (not collapsed) * 0.3 * rng.normal(size=(len(i), 8))
         for i in ids
     )
-    distance = FeatureDistance(query, gallery)
-    return verify(distance, *ids, camera_rule='none', **options)
+    images = sides(query, gallery, *ids)
+    distance = FeatureDistance(*images)
+    return verify(distance, *images, camera_rule='none', **options)
 
 
 @pytest.fixture

@@ -1,13 +1,7 @@
+from .average_precision import AP_FORMULAS
 from .distance import METRICS, FeatureDistance, check_metric, normalise
-from .ranking import (
-    AP_FORMULAS,
-    CAMERA_RULES,
-    TIES,
-    check_options,
-    rank,
-    rank_metrics,
-    rank_queries,
-)
+from .matches import CAMERA_RULES
+from .ranking import TIES, check_options, rank, rank_metrics, rank_queries
 from .re_ranking import KReciprocalDistance, expand_queries
 from .verification import verify
 

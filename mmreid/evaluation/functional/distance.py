@@ -1,15 +1,28 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ['METRICS', 'FeatureDistance', 'check_metric', 'normalise']
+from mmreid.structures import FeatureSet
+from mmreid.structures.feature_set import check_features
+
+__all__ = [
+    'METRICS',
+    'FeatureDistance',
+    'check_metric',
+    'normalise',
+    'query_blocks',
+]
 
 ArrayLike = Tensor | np.ndarray | Sequence
 
 # Rows at a time where an operation has a temporary of their size.
 _CACHED_ROWS = 256
+# A pair costs 5 bytes (score and mask), and 8 more where all have to be
+# looked at again, so a block stays below 220 MB.
+_MAX_PAIRS = 2**24
+_MAX_BLOCK = 256
 
 METRICS = ('cosine', 'euclidean')
 
@@ -36,28 +49,40 @@ def normalise(features: Tensor, squares: Tensor | None = None) -> Tensor:
     return features / squares.sqrt().clamp(min=1e-12)[:, None]
 
 
-def check_features(name: str, value: ArrayLike) -> tuple[Tensor, Tensor]:
-    """Features (N, D) in float32 or float64, and their |x|^2, (N,).
+def as_features(name: str, value: ArrayLike) -> Tensor:
+    """Features to compute distances of, as a tensor.
 
     Args:
         name (str): For the errors.
         value (Tensor): Shape (N, D), floating point.
 
+    Returns:
+        Tensor: Shape (N, D).
+
     Raises:
         TypeError: If they are not floating point.
-        ValueError: If they are not (N, D), empty, or not finite.
+        ValueError: If they are not (N, D), or empty.
     """
     features = torch.as_tensor(value)
-    if not features.is_floating_point():
-        raise TypeError(
-            f'{name} must be floating point, got {features.dtype}: pass the '
-            "model's features, not images or ids."
-        )
-    if features.ndim != 2 or features.numel() == 0:
+    check_features(name, features)
+    if features.numel() == 0:
         raise ValueError(
             f'{name} must be a (N, D) tensor with at least one row and one '
             f'column, got shape {tuple(features.shape)}.'
         )
+    return features
+
+
+def _with_squares(name: str, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, D) in float32 or float64, and their |x|^2, (N,).
+
+    Args:
+        name (str): For the error.
+        features (Tensor): Shape (N, D), floating point.
+
+    Raises:
+        ValueError: If one is not finite.
+    """
     if features.dtype != torch.float64:
         features = features.float()
     # The squared norm of a row tells NaN, inf and overflow at once. Parts
@@ -76,24 +101,29 @@ def check_features(name: str, value: ArrayLike) -> tuple[Tensor, Tensor]:
 
 
 def check_pair(
-    query_features: ArrayLike, gallery_features: ArrayLike
+    query: FeatureSet, gallery: FeatureSet
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Checked features of both sets, in one precision, each with |x|^2.
 
     Args:
-        query_features (Tensor): Shape (Q, D), floating point.
-        gallery_features (Tensor): Shape (G, D), floating point.
+        query (FeatureSet): Q images.
+        gallery (FeatureSet): G images.
 
     Returns:
-        tuple[Tensor, ...]: Query features, their squared norms, gallery
-        features, their squared norms.
+        tuple[Tensor, ...]: Query features, (Q, D), their squared norms,
+        (Q,), gallery features, (G, D), their squared norms, (G,).
 
     Raises:
-        TypeError: If features are not floating point.
-        ValueError: If shapes or devices disagree, or a feature is not finite.
+        ValueError: If shapes or devices disagree, a set is empty, or a
+            feature is not finite.
     """
-    query, query_squares = check_features('query_features', query_features)
-    gallery, squares = check_features('gallery_features', gallery_features)
+    (query, query_squares), (gallery, squares) = (
+        _with_squares(name, as_features(name, images.features))
+        for name, images in (
+            ('query_features', query),
+            ('gallery_features', gallery),
+        )
+    )
     if query.shape[1] != gallery.shape[1]:
         raise ValueError(
             'query_features and gallery_features must have equally many '
@@ -111,6 +141,20 @@ def check_pair(
         gallery.to(dtype),
         squares.to(dtype),
     )
+
+
+def query_blocks(
+    shape: tuple[int, int], chunk_size: int | None, shard: tuple[int, int]
+) -> Iterator[slice]:
+    """Slices of queries. Whole blocks are dealt out to the ranks, since the
+    last bit of a matrix product depends on the block it is in."""
+    num_query, num_gallery = shape
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f'chunk_size must be >= 1, got {chunk_size}.')
+    size = chunk_size or min(_MAX_BLOCK, max(1, _MAX_PAIRS // num_gallery))
+    process, world_size = shard
+    for start in range(0, num_query, size)[process::world_size]:
+        yield slice(start, min(start + size, num_query))
 
 
 class EqualColumns:
@@ -169,8 +213,8 @@ class FeatureDistance:
     these, such as the one of re-ranking, can take the place of this one.
 
     Args:
-        query_features (Tensor): Shape (Q, D), floating point.
-        gallery_features (Tensor): Shape (G, D), floating point.
+        query (FeatureSet): Q images.
+        gallery (FeatureSet): G images.
         metric (str): ``'cosine'``, 1 minus the cosine, 1 for a zero vector;
             or ``'euclidean'``. Defaults to 'cosine'.
 
@@ -182,21 +226,15 @@ class FeatureDistance:
         gallery (Tensor): The same of the gallery. Shape (G, D).
 
     Raises:
-        TypeError: If features are not floating point.
         ValueError: If shapes or devices disagree, a set is empty, a feature
             is not finite, or the metric does not exist.
     """
 
     def __init__(
-        self,
-        query_features: ArrayLike,
-        gallery_features: ArrayLike,
-        metric: str = 'cosine',
+        self, query: FeatureSet, gallery: FeatureSet, metric: str = 'cosine'
     ) -> None:
         check_metric(metric)
-        query, query_squares, gallery, squares = check_pair(
-            query_features, gallery_features
-        )
+        query, query_squares, gallery, squares = check_pair(query, gallery)
         self.metric = metric
         self.shape = len(query), len(gallery)
         self.device = query.device

@@ -2,6 +2,7 @@
 and query expansion, both without an ``N x N`` or ``Q x G`` matrix."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,15 +10,16 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmreid.structures import FeatureSet
+
 from .distance import (
-    ArrayLike,
     EqualColumns,
     FeatureDistance,
     check_metric,
     check_pair,
     normalise,
+    query_blocks,
 )
-from .ranking import query_blocks
 
 __all__ = ['KReciprocalDistance', 'expand_queries']
 
@@ -116,8 +118,8 @@ class KReciprocalDistance:
     (CVPR 2017), a block of queries at a time.
 
     It stands in for :class:`FeatureDistance`, as in
-    ``rank(KReciprocalDistance(query, gallery), ...)``. All N = Q + G images,
-    of both sets, are neighbours of each other:
+    ``rank(KReciprocalDistance(query, gallery), query, gallery)``. All
+    N = Q + G images, of both sets, are neighbours of each other:
 
     * the original distance is
       :math:`d_{ij} = \|x_i - x_j\|^2 / \max_l \|x_i - x_l\|^2`, of features
@@ -151,8 +153,8 @@ class KReciprocalDistance:
     of the features (two for a moment, with cosine) and 0.3 GB for blocks.
 
     Args:
-        query_features (Tensor): Shape (Q, D), floating point.
-        gallery_features (Tensor): Shape (G, D), floating point.
+        query (FeatureSet): Q images.
+        gallery (FeatureSet): G images.
         k1 (int): Neighbours that have to be reciprocal. Defaults to 20.
         k2 (int): Images of the mean, the image itself among them; 1 is
             none. Defaults to 6.
@@ -164,7 +166,6 @@ class KReciprocalDistance:
             pairs. Defaults to None: as many as make 2^24 pairs, at most 256.
 
     Raises:
-        TypeError: If features are not floating point.
         ValueError: If shapes or devices disagree, a set is empty, a feature
             is not finite, the metric does not exist, or an option is out of
             its range.
@@ -172,8 +173,10 @@ class KReciprocalDistance:
     Examples:
         >>> import torch
         >>> from mmreid.evaluation.functional import KReciprocalDistance
-        >>> query = torch.tensor([[1.0, 0.0]])
+        >>> from mmreid.structures import FeatureSet
+        >>> query = FeatureSet(torch.tensor([[1.0, 0.0]]))
         >>> gallery = torch.tensor([[0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+        >>> gallery = FeatureSet(gallery)
         >>> distance = KReciprocalDistance(query, gallery, k1=1, k2=1)
         >>> distance.block(slice(0, 1)).round(decimals=2)
         tensor([[0.0100, 1.0000, 0.9700]])
@@ -182,8 +185,8 @@ class KReciprocalDistance:
     @torch.no_grad()
     def __init__(
         self,
-        query_features: ArrayLike,
-        gallery_features: ArrayLike,
+        query: FeatureSet,
+        gallery: FeatureSet,
         k1: int = 20,
         k2: int = 6,
         lambda_value: float = 0.3,
@@ -191,9 +194,7 @@ class KReciprocalDistance:
         chunk_size: int | None = None,
     ) -> None:
         check_metric(metric)
-        query, query_squares, gallery, squares = check_pair(
-            query_features, gallery_features
-        )
+        query, query_squares, gallery, squares = check_pair(query, gallery)
         self.shape = len(query), len(gallery)
         self.device = query.device
         num_images = sum(self.shape)
@@ -334,12 +335,12 @@ class KReciprocalDistance:
 
 @torch.no_grad()
 def expand_queries(
-    query_features: ArrayLike,
-    gallery_features: ArrayLike,
+    query: FeatureSet,
+    gallery: FeatureSet,
     k: int = 5,
     metric: str = 'cosine',
     chunk_size: int | None = None,
-) -> Tensor:
+) -> FeatureSet:
     """Average query expansion, of Chum et al., "Total Recall: Automatic
     Query Expansion with a Generative Feature Model for Object Retrieval"
     (ICCV 2007): the mean of each query and its k nearest gallery images.
@@ -347,9 +348,9 @@ def expand_queries(
     Of equally distant images the one of the lower index is nearer.
 
     Args:
-        query_features (Tensor): Shape (Q, D), floating point.
-        gallery_features (Tensor): Shape (G, D), floating point.
-        k (int): Gallery images per mean; 0 gives the queries unchanged.
+        query (FeatureSet): Q images.
+        gallery (FeatureSet): G images.
+        k (int): Gallery images per mean; 0 gives the queries as they are.
             Defaults to 5.
         metric (str): ``'cosine'``, with features of unit norm in the mean,
             or ``'euclidean'``. Defaults to 'cosine'.
@@ -357,16 +358,14 @@ def expand_queries(
             many as make 2^24 pairs, at most 256.
 
     Returns:
-        Tensor: Shape (Q, D), float32 or float64.
+        FeatureSet: The queries with these means as features.
 
     Raises:
-        TypeError: If features are not floating point.
         ValueError: If shapes or devices disagree, a set is empty, a feature
             is not finite, the metric does not exist, or k is not a whole
             number in 0..G.
     """
-    check_metric(metric)
-    query, _, gallery, _ = check_pair(query_features, gallery_features)
+    distance = FeatureDistance(query, gallery, metric)
     if not (int(k) == k and 0 <= k <= len(gallery)):
         raise ValueError(
             'k must be a whole number from 0 to the number of gallery images, '
@@ -375,11 +374,10 @@ def expand_queries(
     k = int(k)
     if k == 0:
         return query
-    distance = FeatureDistance(query, gallery, metric)
-    # Of unit norm, for cosine.
-    query, gallery = distance.query, distance.gallery
-    expanded = torch.empty_like(query)
+    expanded = torch.empty_like(distance.query)
     for rows in query_blocks(distance.shape, chunk_size, (0, 1)):
         nearest = _nearest(distance.block(rows), k)
-        expanded[rows] = F.embedding_bag(nearest, gallery, mode='sum')
-    return expanded.add_(query).div_(k + 1)
+        # Of unit norm, for cosine.
+        expanded[rows] = F.embedding_bag(nearest, distance.gallery, mode='sum')
+    expanded.add_(distance.query).div_(k + 1)
+    return replace(query, features=expanded)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmreid.structures import VerificationResult
+from mmreid.structures import FeatureSet, VerificationResult
 
-from .distance import ArrayLike, FeatureDistance
-from .ranking import Matches, check_options, query_blocks
+from .distance import FeatureDistance, query_blocks
+from .matches import Matches
 
 __all__ = ['verify']
 
@@ -52,10 +52,8 @@ def _check(fpr: Sequence[float], num_bins: int) -> None:
 @torch.no_grad()
 def verify(
     distance: FeatureDistance,
-    query_ids: ArrayLike,
-    gallery_ids: ArrayLike,
-    query_cams: ArrayLike | None = None,
-    gallery_cams: ArrayLike | None = None,
+    query: FeatureSet,
+    gallery: FeatureSet,
     camera_rule: str = 'standard',
     fpr: Sequence[float] = (1e-4, 1e-3, 1e-2),
     num_bins: int = 200,
@@ -77,12 +75,9 @@ def verify(
     Args:
         distance (FeatureDistance): Of Q queries to G gallery images, or
             another object with its methods.
-        query_ids (Tensor): Person ids. Shape (Q,).
-        gallery_ids (Tensor): Person ids. Shape (G,).
-        query_cams (Tensor, optional): Camera ids. Shape (Q,). Defaults to
-            None, for the camera rule 'none'.
-        gallery_cams (Tensor, optional): Camera ids. Shape (G,). Defaults to
-            None.
+        query (FeatureSet): The queries: of both sets only the labels are
+            used, for the distance has the features. Q images.
+        gallery (FeatureSet): The gallery. G images.
         camera_rule (str): Which pairs are ignored, as in
             :func:`mmreid.evaluation.rank`: ``'standard'``, those of one
             person and one camera; ``'none'``; or ``'cross'``, all those of
@@ -98,30 +93,20 @@ def verify(
         histograms, on the CPU.
 
     Raises:
-        TypeError: If ids are not integers.
-        ValueError: If shapes disagree, cameras are missing, an option does
-            not exist or is out of range, or there is no positive or no
-            negative pair.
+        ValueError: If the distance is of other sets, persons or cameras are
+            unknown, an option does not exist or is out of range, or there is
+            no positive or no negative pair.
     """
-    check_options(camera_rule=camera_rule)
     _check(fpr, num_bins)
     num_query, num_gallery = distance.shape
-    who = Matches(
-        distance.shape,
-        distance.device,
-        query_ids,
-        gallery_ids,
-        query_cams,
-        gallery_cams,
-        camera_rule,
-    )
+    who = Matches(distance, query, gallery, camera_rule)
     blocks = list(query_blocks(distance.shape, chunk_size, (0, 1)))
 
     positives, extremes = [], []
     for rows in blocks:
         scores = distance.to_distances(distance.block(rows), rows)
-        query, _, image, ignored = who.same_person(rows)
-        positives.append(scores[query, image][~ignored])
+        row, _, image, ignored = who.same_person(rows)
+        positives.append(scores[row, image][~ignored])
         extremes += scores.aminmax()
     positive = _sort(torch.cat(positives))
     del positives
@@ -146,9 +131,9 @@ def verify(
     nearest = positive.new_empty(0)
     for rows in blocks:
         scores = distance.to_distances(distance.block(rows), rows)
-        query, _, image, _ = who.same_person(rows)
+        row, _, image, _ = who.same_person(rows)
         who.hide(scores, rows)
-        scores[query, image] = torch.inf
+        scores[row, image] = torch.inf
         negative = _sort(scores.reshape(-1))
         negative = negative[: torch.searchsorted(negative, torch.inf)]
         nearer += torch.searchsorted(negative, positive)
