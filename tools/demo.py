@@ -261,14 +261,10 @@ def draw_examples(
     query = query.take(torch.linspace(0, len(query) - 1, num).long())
     ranked = rank_queries(query, gallery, num_neighbours=10)
     draw_rank_list(
-        query.paths,
-        gallery.paths,
+        query,
+        gallery,
         ranked.neighbours,
-        query.person_id,
-        gallery.person_id,
         out_file,
-        query.camera_id,
-        gallery.camera_id,
         title=f'{title} on the embedded pedestrians, cameras without labels',
     )
 

@@ -1,6 +1,5 @@
 """Pictures of what the gallery answers to a query."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -8,6 +7,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from mmreid.structures import FeatureSet
 
 __all__ = ['draw_rank_list']
 
@@ -19,67 +20,58 @@ _LEGEND = 240
 
 
 def draw_rank_list(
-    query_paths: Sequence[str | Path],
-    gallery_paths: Sequence[str | Path],
+    query: FeatureSet,
+    gallery: FeatureSet,
     neighbours: Tensor | np.ndarray,
-    query_ids: Sequence[int],
-    gallery_ids: Sequence[int],
     out_file: str | Path,
-    query_cams: Sequence[int] | None = None,
-    gallery_cams: Sequence[int] | None = None,
     title: str | None = None,
     image_size: tuple[int, int] = (64, 128),
 ) -> None:
     """Draw one row per query: the query, then its nearest gallery images.
 
     An image of the query's person has a green frame and a tick, another
-    person's an orange-red frame and a cross. Pass only the queries to be
-    drawn: the picture has one row for each.
+    person's an orange-red frame and a cross. Where the persons of either set
+    are unknown, all frames are grey. Pass only the queries to be drawn: the
+    picture has one row for each.
 
     Args:
-        query_paths (Sequence[str]): Image files, Q of them.
-        gallery_paths (Sequence[str]): Image files, G of them.
-        neighbours (Tensor): Gallery indices, nearest first, as
-            :func:`mmreid.evaluation.rank_queries` returns them; -1 leaves
-            a place empty. Shape (Q, k).
-        query_ids (Sequence[int]): Person ids. Shape (Q,).
-        gallery_ids (Sequence[int]): Person ids. Shape (G,).
+        query (FeatureSet): Q images with their paths. Camera ids, of either
+            set, are written below the images.
+        gallery (FeatureSet): G images with their paths.
+        neighbours (Tensor): Gallery indices, nearest first, as in a
+            :class:`mmreid.structures.RetrievalResult`; -1 leaves a place
+            empty. Shape (Q, k).
         out_file (str): The picture to write, for instance a .png. Its
             folder is made if it is missing.
-        query_cams (Sequence[int], optional): Camera ids, for the captions.
-            Shape (Q,). Defaults to None.
-        gallery_cams (Sequence[int], optional): Camera ids, for the captions.
-            Shape (G,). Defaults to None.
         title (str, optional): Headline. Defaults to None.
         image_size (tuple[int, int]): Width and height at which each image is
             shown. Defaults to (64, 128).
 
     Raises:
-        ValueError: If an image cannot be read, lengths disagree or an index
-            is out of range.
+        ValueError: If the paths of a set are unknown, an image cannot be
+            read, or the neighbours are not those of the sets.
     """
-    neighbours = np.asarray(neighbours)
-    num_query, num_gallery = len(query_paths), len(gallery_paths)
-    _check(neighbours, num_query, num_gallery)
-    for name, values, length in (
-        ('query_ids', query_ids, num_query),
-        ('gallery_ids', gallery_ids, num_gallery),
-        ('query_cams', query_cams, num_query),
-        ('gallery_cams', gallery_cams, num_gallery),
-    ):
-        if values is not None and len(values) != length:
+    for side, images in (('query', query), ('gallery', gallery)):
+        if images.paths is None:
             raise ValueError(
-                f'{name} must hold one number per image, {length}, got '
-                f'{len(values)}.'
+                f'The {side} images cannot be drawn without their files: give '
+                f'the {side} set its paths.'
             )
+    neighbours = np.asarray(neighbours)
+    _check(neighbours, len(query), len(gallery))
+    persons_known = all(
+        images.person_id is not None for images in (query, gallery)
+    )
 
     width, height = image_size
     step_x = width + 2 * _BORDER + _PAD
     step_y = height + 2 * _BORDER + _CAPTION + _PAD
     top = _MARGIN + (_HEAD if title else 0) + _HEAD
     total_width = 2 * _MARGIN + step_x * (1 + neighbours.shape[1]) + _GAP
-    total_width = max(total_width, 2 * _MARGIN + _LEGEND)
-    total_height = top + step_y * num_query + _HEAD + 8
+    total_height = top + step_y * len(query)
+    if persons_known:
+        total_width = max(total_width, 2 * _MARGIN + _LEGEND)
+        total_height += _HEAD + 8
     canvas = np.ones((total_height, total_width, 3), np.float32)
     figure, axes = _page(total_width, total_height)
 
@@ -100,8 +92,7 @@ def draw_rank_list(
     for row, found in enumerate(neighbours):
         y = top + row * step_y
         for rank, index in enumerate([row, *found]):
-            paths = gallery_paths if rank else query_paths
-            cams = gallery_cams if rank else query_cams
+            images = gallery if rank else query
             x = left(rank)
             inner = np.s_[
                 y + _BORDER : y + _BORDER + height,
@@ -110,29 +101,32 @@ def draw_rank_list(
             if index < 0:
                 canvas[inner] = _EMPTY
                 continue
-            right = bool(rank) and gallery_ids[index] == query_ids[row]
-            color = _NEUTRAL if not rank else _RIGHT if right else _WRONG
+            color, is_judged = _NEUTRAL, rank > 0 and persons_known
+            if is_judged:
+                right = bool(gallery.person_id[index] == query.person_id[row])
+                color = _RIGHT if right else _WRONG
             frame = canvas[
                 y : y + height + 2 * _BORDER, x : x + width + 2 * _BORDER
             ]
             frame[:] = _rgb(color)
-            canvas[inner] = _read(paths[index], image_size)
-            if rank:
+            canvas[inner] = _read(images.paths[index], image_size)
+            if is_judged:
                 _mark(axes, x + _BORDER + 9, y + _BORDER + 9, right)
-            if cams is not None:
+            if images.camera_id is not None:
                 text(
                     x + _BORDER + width / 2,
                     y + height + 2 * _BORDER + _CAPTION / 2,
-                    f'camera {int(cams[index])}',
+                    f'camera {int(images.camera_id[index])}',
                 )
 
-    y = total_height - 20
-    for x, right, meaning in (
-        (_MARGIN, True, 'same person'),
-        (_MARGIN + 120, False, 'another person'),
-    ):
-        _mark(axes, x + 8, y, right)
-        text(x + 22, y, meaning, size=9, ha='left')
+    if persons_known:
+        y = total_height - 20
+        for x, right, meaning in (
+            (_MARGIN, True, 'same person'),
+            (_MARGIN + 120, False, 'another person'),
+        ):
+            _mark(axes, x + 8, y, right)
+            text(x + 22, y, meaning, size=9, ha='left')
 
     axes.imshow(
         canvas,

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from sides import labelled
 
 from mmreid.visualization import draw_rank_list
 
 GREEN, ORANGE = (0x00, 0x9E, 0x73), (0xD5, 0x5E, 0x00)
+GREY = (0x44, 0x44, 0x44)
 
 
 @pytest.fixture
@@ -19,16 +23,21 @@ def images(tmp_path):
     return paths
 
 
+def make_sets(images):
+    query, gallery = labelled([7], [7, 8, 8], [0], [1, 1, 2])
+    return (
+        replace(query, paths=images[:1]),
+        replace(gallery, paths=images[1:]),
+    )
+
+
 def draw(images, neighbours, out_file, **kwargs):
+    query, gallery = make_sets(images)
     draw_rank_list(
-        images[:1],
-        images[1:],
+        query,
+        gallery,
         torch.tensor(neighbours),
-        [7],
-        [7, 8, 8],
         out_file,
-        query_cams=[0],
-        gallery_cams=[1, 1, 2],
         image_size=(32, 64),
         **kwargs,
     )
@@ -96,13 +105,36 @@ def test_bad_neighbours(images, tmp_path, neighbours, message):
         draw(images, neighbours, tmp_path / 'a.png')
 
 
-def test_bad_lengths(images, tmp_path):
-    with pytest.raises(ValueError, match='gallery_ids .* 3, got 2'):
-        draw_rank_list(
-            images[:1],
-            images[1:],
-            [[0]],
-            [7],
-            [7, 8],
-            tmp_path / 'a.png',
-        )
+@pytest.mark.parametrize('side', [0, 1])
+def test_nothing_is_judged_where_persons_are_unknown(images, tmp_path, side):
+    sets = list(make_sets(images))
+    options = dict(image_size=(32, 64))
+    draw_rank_list(*sets, [[0, 2]], tmp_path / 'known.png', **options)
+    known = cv2.imread(str(tmp_path / 'known.png'))
+    sets[side] = replace(sets[side], person_id=None)
+    draw_rank_list(*sets, [[0, 2]], tmp_path / 'a.png', **options)
+    picture = cv2.imread(str(tmp_path / 'a.png'))[..., ::-1]
+    assert len(frames(picture, GREY)) == 3
+    # Images, frames and text are grey: neither frames nor marks are coloured.
+    assert (picture == picture[..., :1]).all()
+    # And no legend explains them.
+    assert len(picture) < len(known)
+
+
+@pytest.mark.parametrize(('side', 'name'), [(0, 'query'), (1, 'gallery')])
+def test_images_without_files_are_named(images, tmp_path, side, name):
+    sets = list(make_sets(images))
+    sets[side] = replace(sets[side], paths=None)
+    with pytest.raises(ValueError, match=f'give the {name} set its paths'):
+        draw_rank_list(*sets, [[0]], tmp_path / 'a.png')
+
+
+def test_cameras_are_named_where_they_are_known(images, tmp_path):
+    query, gallery = make_sets(images)
+    pictures = []
+    for cams in (gallery.camera_id, None, gallery.camera_id):
+        gallery = replace(gallery, camera_id=cams)
+        draw_rank_list(query, gallery, [[0]], tmp_path / 'a.png')
+        pictures.append(cv2.imread(str(tmp_path / 'a.png')))
+    assert (pictures[0] != pictures[1]).any()
+    assert (pictures[0] == pictures[2]).all()
