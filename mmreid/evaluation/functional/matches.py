@@ -47,7 +47,6 @@ class Matches:
                 f'camera_rule must be one of {CAMERA_RULES}, got '
                 f'{camera_rule!r}.'
             )
-
         if tuple(distance.shape) != (len(query), len(gallery)):
             raise ValueError(
                 f'The distance is one of {distance.shape[0]} query and '
