@@ -1,58 +1,70 @@
+from types import SimpleNamespace
+
 import mar_reference as ref
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmreid.models.utils import ReIDDataPreprocessor, counter_uniform
+from mmreid.models import ReIDDataPreprocessor, counter_uniform
+from mmreid.registry import MODELS
 
 MEAN, STD = (100.0, 120.0, 90.0), (50.0, 60.0, 40.0)
 SOURCE_MEAN, SOURCE_STD = (79.0, 74.0, 77.0), (67.0, 64.0, 62.0)
+SOURCE = dict(source=dict(mean=SOURCE_MEAN, std=SOURCE_STD))
+EVERY_STEP = [
+    dict(type='RandomFlipCrop', padding=3),
+    dict(type='ColorJitter', brightness=0.3, contrast=0.3, hue=0.1),
+    dict(type='RandomErasing', prob=0.7),
+]
 
 
-def preprocessor(**kwargs):
-    return ReIDDataPreprocessor(
-        **(
-            dict(
-                mean=MEAN,
-                std=STD,
-                source_mean=SOURCE_MEAN,
-                source_std=SOURCE_STD,
-                crop_padding=3,
-            )
-            | kwargs
-        )
+def preprocessor(flip_prob=0.5, padding=3, **kwargs):
+    flip_crop = dict(
+        type='RandomFlipCrop', flip_prob=flip_prob, padding=padding
     )
+    arguments = dict(
+        mean=MEAN, std=STD, domains=SOURCE, augmentations=[flip_crop]
+    )
+    return ReIDDataPreprocessor(**(arguments | kwargs))
 
 
-def batch(num_source=4, num_target=5, height=9, width=6, **kwargs):
+def batch(num_source=4, num_target=5, height=9, width=6, seed=11, iteration=6):
     generator = np.random.default_rng(0)
     num = num_source + num_target
     images = generator.integers(1, 256, (num, 3, height, width), np.uint8)
-    samples = dict(
-        sample_idx=torch.cat(
-            [torch.arange(num_source), torch.arange(num_target)]
+    return dict(
+        inputs=torch.from_numpy(images),
+        data_samples=dict(
+            sample_idx=torch.cat(
+                [torch.arange(num_source), torch.arange(num_target)]
+            ),
+            domain=torch.tensor([0] * num_source + [1] * num_target),
         ),
-        domain=torch.tensor([0] * num_source + [1] * num_target),
-        num_source=num_source,
-        seed=11,
-        iteration=6,
-        stage='main',
+        info=SimpleNamespace(
+            seed=seed,
+            iteration=iteration,
+            stage='main',
+            epoch=0,
+            domains=dict(
+                source=slice(0, num_source), target=slice(num_source, num)
+            ),
+        ),
     )
-    return dict(inputs=torch.from_numpy(images), data_samples=samples | kwargs)
 
 
 def slow(data, training=True, padding=3, flip_prob=0.5, rgb=True):
     """One image after the other, given the same draws."""
-    samples, outputs = data['data_samples'], []
+    samples, info, outputs = data['data_samples'], data['info'], []
     for i, image in enumerate(data['inputs']):
         # The draws must tell a source from a target image of equal index.
         index = samples['sample_idx'][i : i + 1] * 2 + samples['domain'][i]
-        flip, top, left = counter_uniform(
-            samples['seed'], samples['iteration'], index, 3
-        )[0].tolist()
-        from_source = training and i < samples['num_source']
+        flip, top, left = counter_uniform(info.seed, info.iteration, index, 3)[
+            0
+        ].tolist()
+        from_source = training and samples['domain'][i] == 0
         pixels = image.permute(1, 2, 0).tolist()
         if rgb:
             pixels = [[p[::-1] for p in row] for row in pixels]
@@ -70,13 +82,52 @@ def slow(data, training=True, padding=3, flip_prob=0.5, rgb=True):
     return torch.stack(outputs)
 
 
+def expected_bits(data, padding=7):
+    """The default steps in float32, by broadcast indexing of the batch."""
+    samples, info = data['data_samples'], data['info']
+    inputs = data['inputs']
+    height, width = inputs.shape[2:]
+    draws = counter_uniform(
+        info.seed,
+        info.iteration,
+        samples['sample_idx'] * 2 + samples['domain'],
+        3,
+    )
+    offsets = (draws[:, 1:] * (2 * padding + 1)).long()
+    rows = torch.arange(height) + offsets[:, :1]
+    columns = torch.arange(width).expand(len(inputs), -1)
+    columns = torch.where(draws[:, :1] < 0.5, width - 1 - columns, columns)
+    columns = columns + offsets[:, 1:]
+    images = F.pad(inputs, [padding] * 4)[
+        torch.arange(len(inputs))[:, None, None, None],
+        torch.arange(3)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]
+    images = images.flip(1).float()
+    num_source = (samples['domain'] == 0).sum()
+    mean, std, source_mean, source_std = (
+        torch.tensor(values).view(3, 1, 1)
+        for values in (MEAN, STD, SOURCE_MEAN, SOURCE_STD)
+    )
+    return torch.cat(
+        [
+            (images[:num_source] - source_mean) / source_std,
+            (images[num_source:] - mean) / std,
+        ]
+    )
+
+
+# Training
+
+
 @pytest.mark.parametrize(
     'kwargs',
     [
         dict(),
-        dict(crop_padding=0),
+        dict(padding=0),
         dict(flip_prob=0.0),
-        dict(flip_prob=1.0, crop_padding=7),
+        dict(flip_prob=1.0, padding=7),
         dict(bgr_to_rgb=False),
     ],
     ids=str,
@@ -88,7 +139,7 @@ def test_training_equals_one_image_after_the_other(kwargs, iteration):
     output = preprocessor(**kwargs)(data, training=True)
     expected = slow(
         data,
-        padding=kwargs.get('crop_padding', 3),
+        padding=kwargs.get('padding', 3),
         flip_prob=kwargs.get('flip_prob', 0.5),
         rgb=kwargs.get('bgr_to_rgb', True),
     )
@@ -97,14 +148,23 @@ def test_training_equals_one_image_after_the_other(kwargs, iteration):
         output['inputs'].double(), expected, rtol=1e-5, atol=1e-6
     )
     assert torch.equal(data['inputs'], before)
-    assert output['data_samples']['stage'] == 'main'
+    assert output['info'] is data['info']
+    assert set(output['data_samples']) == set(data['data_samples'])
+
+
+@pytest.mark.parametrize('num_source', [0, 40, 130])
+def test_default_steps_give_the_stated_bits(num_source):
+    data = batch(num_source, 130 - num_source, 16, 9)
+    process = preprocessor(augmentations=None)
+    output = process(data, training=True)['inputs']
+    assert torch.equal(output, expected_bits(data))
 
 
 def test_draws_vary_within_the_batch():
     data = batch(num_source=32, num_target=32)
     data['inputs'][:] = data['inputs'][0]
     # Source and target image of one index must not be augmented alike.
-    output = preprocessor(source_mean=None, source_std=None)(data, True)
+    output = preprocessor(domains=None)(data, True)
     source, target = output['inputs'].split(32)
     assert sum(map(torch.equal, source, target)) <= 4
     different = {image.numpy().tobytes() for image in output['inputs']}
@@ -112,10 +172,75 @@ def test_draws_vary_within_the_batch():
     assert len(different) > 32
 
 
+def test_images_of_many_domains_have_draws_of_their_own():
+    process = preprocessor()
+    data = batch()
+    drawn = set()
+    for domain in range(7):
+        data['data_samples'] = dict(
+            sample_idx=torch.arange(100),
+            domain=torch.full((100,), domain),
+        )
+        ((_, draws),) = process.draw(data)
+        drawn |= {tuple(row) for row in draws.tolist()}
+    assert len(drawn) == 700
+
+
+def test_step_at_the_end_leaves_the_draws_of_the_others():
+    data = batch()
+    everything = preprocessor(augmentations=EVERY_STEP).draw(data)
+    key = torch.tensor([0, 2, 4, 6, 1, 3, 5, 7, 9])
+    flat = counter_uniform(11, 6, key, 3 + 5 + 23)
+    together = torch.cat([draws for _, draws in everything], 1)
+    assert torch.equal(together, flat)
+    for num in range(3):
+        fewer = preprocessor(augmentations=EVERY_STEP[:num]).draw(data)
+        assert len(fewer) == num
+        for (_, ours), (_, theirs) in zip(fewer, everything, strict=False):
+            assert torch.equal(ours, theirs)
+
+
+def test_steps_run_in_the_order_of_the_list():
+    data = batch()
+    process = preprocessor(augmentations=EVERY_STEP, domains=None)
+    images = data['inputs']
+    for cfg, (_, draws) in zip(EVERY_STEP, process.draw(data), strict=True):
+        images = MODELS.build(cfg)(images, draws)
+    output = process(data, True)['inputs']
+    data['inputs'] = images
+    assert torch.equal(output, process(data)['inputs'])
+    assert not torch.equal(images, batch()['inputs'])
+
+
+def test_no_step_is_normalisation_only():
+    data = batch()
+    process = preprocessor(augmentations=[], domains=None)
+    assert torch.equal(
+        process(data, True)['inputs'], process(data, False)['inputs']
+    )
+
+
+@pytest.mark.parametrize('bgr_to_rgb', [True, False])
+def test_steps_see_the_colours_whatever_the_order_of_the_model(bgr_to_rgb):
+    data = batch()
+    data['inputs'][:] = torch.tensor([10, 20, 200]).byte().view(3, 1, 1)
+    # A turn by a third: red to green, green to blue, blue to red.
+    shift = dict(type='ColorJitter', hue=(1 / 3, 1 / 3))
+    process = preprocessor(
+        augmentations=[shift],
+        domains=None,
+        mean=[0] * 3,
+        std=[1] * 3,
+        bgr_to_rgb=bgr_to_rgb,
+    )
+    pixel = process(data, True)['inputs'][0, :, 0, 0].tolist()
+    assert pixel == ([10, 200, 20] if bgr_to_rgb else [20, 200, 10])
+
+
 def test_black_padding_comes_before_normalising():
     data = batch()
     data['inputs'][:] = 255
-    output = preprocessor(crop_padding=9)(data, True)['inputs']
+    output = preprocessor(padding=9)(data, True)['inputs']
     black = -torch.tensor([SOURCE_MEAN, MEAN]) / torch.tensor(
         [SOURCE_STD, STD]
     )
@@ -124,42 +249,60 @@ def test_black_padding_comes_before_normalising():
         torch.testing.assert_close(minimum, values)
 
 
-def test_testing_normalises_with_the_statistics_of_the_target():
-    data = batch()
-    # Nothing but the images is needed.
-    data['data_samples'] = dict(person_id=torch.arange(9))
-    output = preprocessor()(data, training=False)['inputs']
-    data['data_samples'] = batch()['data_samples']
-    torch.testing.assert_close(
-        output.double(), slow(data, training=False), rtol=1e-5, atol=1e-6
+def test_empty_batch_stays_empty():
+    data = batch(num_source=0, num_target=0)
+    output = preprocessor(augmentations=EVERY_STEP)(data, True)['inputs']
+    assert output.shape == (0, 3, 9, 6) and output.dtype == torch.float32
+
+
+# Determinism
+
+
+def take(data, chosen):
+    """The chosen rows of a batch, all of them as the domain target."""
+    samples = data['data_samples']
+    return dict(
+        inputs=data['inputs'][chosen],
+        data_samples={key: value[chosen] for key, value in samples.items()},
+        info=SimpleNamespace(
+            seed=data['info'].seed,
+            iteration=data['info'].iteration,
+            domains=dict(target=slice(0, len(chosen))),
+        ),
     )
-
-
-def test_source_statistics_default_to_those_of_the_target():
-    data = batch()
-    ours = preprocessor(source_mean=None, source_std=None)(data, True)
-    everywhere = preprocessor(source_mean=MEAN, source_std=STD)(data, True)
-    assert torch.equal(ours['inputs'], everywhere['inputs'])
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(order=st.permutations(range(9)), size=st.integers(1, 9))
 def test_result_of_an_image_does_not_depend_on_its_batch(order, size):
     data = batch()
-    process = preprocessor(source_mean=None, source_std=None)
+    process = preprocessor(domains=None, augmentations=EVERY_STEP)
     together = process(data, True)['inputs']
     chosen = torch.tensor(order[:size])
-    samples = data['data_samples']
-    part = dict(
-        inputs=data['inputs'][chosen],
-        data_samples=dict(
-            samples,
-            sample_idx=samples['sample_idx'][chosen],
-            domain=samples['domain'][chosen],
-            num_source=0,
-        ),
-    )
-    assert torch.equal(process(part, True)['inputs'], together[chosen])
+    part = process(take(data, chosen), True)['inputs']
+    assert torch.equal(part, together[chosen])
+
+
+def test_two_ranks_together_equal_one():
+    data = batch(num_source=8, num_target=6)
+    process = preprocessor(augmentations=EVERY_STEP)
+    whole = process(data, True)['inputs']
+    for rank in range(2):
+        rows = torch.cat(
+            [torch.arange(rank, 8, 2), torch.arange(8 + rank, 14, 2)]
+        )
+        part = take(data, rows)
+        part['info'].domains = dict(source=slice(0, 4), target=slice(4, 7))
+        assert torch.equal(process(part, True)['inputs'], whole[rows])
+
+
+@pytest.mark.parametrize('chunk_size', [1, 2, 5])
+def test_chunks_do_not_matter(chunk_size, monkeypatch):
+    data = batch()
+    process = preprocessor(augmentations=EVERY_STEP)
+    expected = process(data, True)['inputs']
+    monkeypatch.setattr(process, 'chunk_size', chunk_size)
+    assert torch.equal(process(data, True)['inputs'], expected)
 
 
 @pytest.mark.parametrize('key', ['iteration', 'seed'])
@@ -167,77 +310,95 @@ def test_another_iteration_or_seed_augments_differently(key):
     data, process = batch(), preprocessor()
     first = process(data, True)['inputs']
     assert torch.equal(process(data, True)['inputs'], first)
-    data['data_samples'][key] += 1
+    setattr(data['info'], key, getattr(data['info'], key) + 1)
     again = process(data, True)['inputs']
     assert sum(map(torch.equal, first, again)) <= 2
 
 
-# counter_uniform
+@pytest.mark.parametrize('training', [True, False])
+def test_preprocessing_needs_no_value_on_the_host(training):
+    # A tensor on this device has no values: reading one raises an error.
+    process = preprocessor(augmentations=EVERY_STEP).to('meta')
+    output = process(batch(), training)['inputs']
+    assert output.device.type == 'meta'
 
 
-def draws_of(**kwargs):
-    arguments = (
-        dict(seed=3, iteration=5, index=torch.arange(50000), num=3) | kwargs
+# Normalisation
+
+
+def test_testing_normalises_with_the_common_numbers():
+    data = batch()
+    # Nothing but the images is needed.
+    data['data_samples'] = dict(person_id=torch.arange(9))
+    data.pop('info')
+    output = preprocessor()(data, training=False)
+    assert set(output) == {'inputs', 'data_samples'}
+    torch.testing.assert_close(
+        output['inputs'].double(),
+        slow(batch(), training=False),
+        rtol=1e-5,
+        atol=1e-6,
     )
-    return counter_uniform(**arguments)
 
 
-def assert_uniform(numbers):
-    numbers = numbers.double().flatten()
-    num = len(numbers)
-    assert 0 <= numbers.min() and numbers.max() < 1
-    # Six standard deviations of each statistic.
-    assert abs(numbers.mean() - 1 / 2) < 6 * (1 / 12 / num) ** 0.5
-    assert abs(numbers.var() - 1 / 12) < 6 * (1 / 180 / num) ** 0.5
-    count = torch.bincount((numbers * 64).long(), minlength=64)
-    chi2 = ((count - num / 64) ** 2 / (num / 64)).sum()
-    assert chi2 < 63 + 6 * (2 * 63) ** 0.5
+def normalised(data, mean, std):
+    process = ReIDDataPreprocessor(mean, std)
+    return process(dict(data), training=False)['inputs']
 
 
-@pytest.mark.parametrize('seed', [0, 1, 2**31 - 1, 2**63 + 5])
-def test_uniform_over_samples(seed):
-    draws = draws_of(seed=seed)
-    assert draws.shape == (50000, 3) and draws.dtype == torch.float32
-    for slot in draws.t():
-        assert_uniform(slot)
+def test_testing_of_a_named_domain_uses_its_numbers():
+    data = batch()
+    named = preprocessor()(data | dict(domain='source'), training=False)
+    assert 'domain' not in named
+    expected = normalised(data, SOURCE_MEAN, SOURCE_STD)
+    assert torch.equal(named['inputs'], expected)
+    # A domain without numbers of its own.
+    other = preprocessor()(data | dict(domain='target'), training=False)
+    assert torch.equal(other['inputs'], normalised(data, MEAN, STD))
 
 
-def test_uniform_over_iterations_and_over_seeds():
-    index = torch.tensor([4])
-    for key in ('iteration', 'seed'):
-        draws = [draws_of(index=index, num=1, **{key: i}) for i in range(1000)]
-        assert_uniform(torch.cat(draws))
+def test_training_normalises_every_domain_with_its_numbers():
+    data = batch()
+    other = dict(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
+    process = preprocessor(
+        augmentations=[], domains=SOURCE | dict(b=other, absent=other)
+    )
+    # Rows in any order; `c` has no numbers of its own.
+    rows = dict(c=slice(0, 2), b=slice(2, 6), source=slice(6, 9))
+    data['info'].domains = rows
+    output = process(data, True)['inputs']
+    numbers = dict(c=(MEAN, STD), source=(SOURCE_MEAN, SOURCE_STD))
+    numbers['b'] = other['mean'], other['std']
+    for name, part in rows.items():
+        expected = normalised(data, *numbers[name])
+        assert torch.equal(output[part], expected[part])
 
 
-def test_uniform_over_slots():
-    assert_uniform(draws_of(index=torch.tensor([4]), num=50000))
+def test_numbers_are_not_saved():
+    assert not preprocessor(augmentations=EVERY_STEP).state_dict()
 
 
-def test_counters_are_independent():
-    base = draws_of()
-    shifted = [
-        base.roll(1, dims=1),
-        base.roll(1, dims=0),
-        draws_of(iteration=6),
-        draws_of(seed=4),
-        # Counters must not add up: (seed, iteration) + 1 against index + 1.
-        draws_of(iteration=6, index=torch.arange(50000) - 1),
-        draws_of(seed=4, iteration=4),
-    ]
-    for other in shifted:
-        # 24 bits each: equal ones are rare (150,000 / 2^24 < 0.01 expected).
-        assert (other == base).sum() <= 1
-        correlation = torch.corrcoef(
-            torch.stack([base.flatten(), other.flatten()]).double()
-        )[0, 1]
-        assert abs(correlation) < 6 / base.numel() ** 0.5
-
-
-def test_draws_do_not_depend_on_the_layout():
-    index = torch.tensor([7, 2, 2, 900000, 0])
-    draws = draws_of(index=index)
-    assert torch.equal(draws[1], draws[2])
-    for i, row in zip(index, draws, strict=True):
-        assert torch.equal(draws_of(index=i[None])[0], row)
-        # A further slot leaves the others alone.
-        assert torch.equal(draws_of(index=i[None], num=5)[0, :3], row)
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(mean=[1.0]), 'mean must be three numbers'),
+        (dict(std=[1.0] * 4), 'std must be three numbers'),
+        (dict(std=[1.0, 0.0, 1.0]), 'std must be positive'),
+        (
+            dict(domains=dict(a=dict(mean=[0] * 3, std=[1, 1, -1]))),
+            r"domains\['a'\].std must be positive",
+        ),
+        (
+            dict(domains=dict(a=dict(mean=[0] * 2, std=[1] * 3))),
+            r"domains\['a'\].mean must be three numbers",
+        ),
+        (
+            dict(domains=dict(a=dict(mean=[0] * 3))),
+            r"domains\['a'\] must hold exactly mean and std",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_numbers_are_an_error(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        preprocessor(**kwargs)
