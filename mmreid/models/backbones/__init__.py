@@ -1,4 +1,5 @@
 from .linear_end_resnet import LinearEndResNet
 from .mobilenet_v1 import MobileNetV1
+from .osnet import OSNet
 
-__all__ = ['LinearEndResNet', 'MobileNetV1']
+__all__ = ['LinearEndResNet', 'MobileNetV1', 'OSNet']
