@@ -1,4 +1,5 @@
 from .agreement import kth_largest_agreement, pairwise_agreement
+from .feature_length import feature_length
 from .gather import gather_batch
 from .pair_miner import FeatureGuidedMiner, MinedPairs, SoftMultilabelMiner
 from .soft_multilabel_memory import SoftMultilabelMemory
@@ -8,6 +9,7 @@ __all__ = [
     'MinedPairs',
     'SoftMultilabelMemory',
     'SoftMultilabelMiner',
+    'feature_length',
     'gather_batch',
     'kth_largest_agreement',
     'pairwise_agreement',
