@@ -329,7 +329,8 @@ def test_pretrained_without_counts_of_batches(weights, initialise):
 
 def test_pretrained_weights_that_do_not_exist(initialise):
     with pytest.raises(
-        FileNotFoundError, match=f"mobilenet_v1.pth' .* make .*{CONVERTER}"
+        FileNotFoundError,
+        match=f"mobilenet_v1.pth' does not exist.* Make .*{CONVERTER}",
     ):
         initialise(None)
 
@@ -339,24 +340,30 @@ def test_pretrained_weights_of_another_network(weights, initialise):
     last = 'layers.26.conv.weight'
     without = {k: v for k, v in state_dict.items() if k != last}
     first = 'layers.0.conv.weight'
-    for content, init_cfg, missing in (
-        (weights, {}, first),
-        (torch.ones(2), {}, first),
-        (renamed(state_dict, 'backbone.'), {}, first),
-        (state_dict, dict(prefix='backbone.'), f'backbone.{first}'),
-        (without, {}, last),
+    for content, init_cfg, message in (
+        (weights, {}, f'file lacks {first}, .*{CONVERTER}'),
+        (torch.ones(2), {}, f'file lacks {first}, .*{CONVERTER}'),
+        (
+            renamed(state_dict, 'backbone.'),
+            {},
+            f"file lacks {first}, .* Set init_cfg.prefix='backbone.'",
+        ),
+        (
+            state_dict,
+            dict(prefix='backbone.'),
+            f"below 'backbone.' lacks {first}, .* Leave out init_cfg.prefix",
+        ),
+        (without, {}, rf'file lacks {last}\. .*{CONVERTER}'),
     ):
-        with pytest.raises(
-            ValueError, match=f"has no '{missing}', .*{CONVERTER}, .* prefix"
-        ):
+        with pytest.raises(ValueError, match=message):
             initialise(content, **init_cfg)
 
 
 def test_pretrained_weights_of_another_width(weights, initialise):
     with pytest.raises(
         ValueError,
-        match=r"'layers.0.conv.weight' of shape \(32, 3, 3, 3\), but .* "
-        rf'\(16, 3, 3, 3\): set its width_mult .* 1 if {CONVERTER}',
+        match=r'has in another shape layers.0.conv.weight \(32, 3, 3, 3\) '
+        rf'instead of \(16, 3, 3, 3\), .* width_mult=1 by {CONVERTER}',
     ):
         initialise(convert(weights), width_mult=0.5)
 

@@ -1,13 +1,10 @@
 import torch
 from mmcv.cnn import ConvModule
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
-from mmengine.model import BaseModule, PretrainedInit
-from mmengine.runner import CheckpointLoader
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmreid.registry import MODELS
-
-CONVERTER = 'tools/model_converters/mobilenet_v1_to_mmreid.py'
 
 
 class _Float32OnCPU:
@@ -64,6 +61,12 @@ class MobileNetV1(BaseModule):
         ValueError: If ``padding`` is neither of the two, or ``width_mult``
             is not positive.
     """
+
+    # See StrictPretrainedInit.
+    pretrained_hint = (
+        'Make weights for MobileNetV1 with width_mult=1 by '
+        'tools/model_converters/mobilenet_v1_to_mmreid.py.'
+    )
 
     # Output channels at width 1 and stride of the 13 separable convolutions.
     arch = (
@@ -146,54 +149,6 @@ class MobileNetV1(BaseModule):
             out_channels = channels(number)
             self.layers.append(ConvModule(in_channels, out_channels, 1, **cfg))
             in_channels = out_channels
-
-    def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says.
-
-        Raises:
-            FileNotFoundError: If the pretrained weights do not exist.
-            ValueError: If some are missing or of another shape.
-        """
-        cfgs = self.init_cfg
-        for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
-            if cfg['type'] in ('Pretrained', PretrainedInit):
-                self._check_pretrained(cfg['checkpoint'], cfg.get('prefix'))
-        super().init_weights()
-
-    def _check_pretrained(self, file: str, prefix: str | None) -> None:
-        """MMEngine loads what fits, and leaves the rest random."""
-        try:
-            weights = CheckpointLoader.load_checkpoint(file, 'cpu')
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"The pretrained weights '{file}' of MobileNetV1 do not "
-                f'exist: make them with {CONVERTER}.'
-            ) from error
-        if not isinstance(weights, dict):
-            weights = {}
-        weights = weights.get('state_dict', weights)
-        # As MMEngine finds them.
-        if prefix is None:
-            weights = {k.removeprefix('module.'): weights[k] for k in weights}
-        start = f'{prefix.removesuffix(".")}.' if prefix else ''
-        for key, own in self.state_dict().items():
-            if key.endswith('num_batches_tracked'):
-                continue
-            key = start + key
-            if key not in weights:
-                raise ValueError(
-                    f"'{file}' has no '{key}', so MobileNetV1 would stay "
-                    'random: convert the original weights with '
-                    f'{CONVERTER}, or, if it is a whole model, name the '
-                    "backbone's prefix in init_cfg."
-                )
-            if weights[key].shape != own.shape:
-                raise ValueError(
-                    f"'{file}' has '{key}' of shape "
-                    f'{tuple(weights[key].shape)}, but MobileNetV1 needs '
-                    f'{tuple(own.shape)}: set its width_mult to that of the '
-                    f'weights, which is 1 if {CONVERTER} made them.'
-                )
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """(N, 3, H, W) images to a one-tuple of (N, C, H / 32, W / 32)."""

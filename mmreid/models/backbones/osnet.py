@@ -147,8 +147,8 @@ class OSNet(BaseModule):
     layer, batch norm and ReLU, called ``fc``: what leaves that layer is the
     feature, at test time too, so it is part of the backbone and not a neck.
     The identity classifier is not. Parameters have the names of torchreid,
-    the authors' code, whose weights therefore load as they are; drop
-    ``classifier.*``.
+    the authors' code, so ``init_cfg=dict(type='Pretrained', ...)`` loads its
+    files as they are.
 
     Args:
         width (float): Multiplies the number of channels of every layer but
