@@ -29,6 +29,10 @@ BACKBONES = {
         dict(type='LinearEndResNet', depth=18, base_channels=4),
         32,
     ),
+    'resnet ibn': (
+        dict(type='ResNetIBN', depth=50, base_channels=4),
+        128,
+    ),
     'mobilenet': (dict(type='MobileNetV1', width_mult=0.25), 256),
     'osnet': (dict(type='OSNet', width=0.25), 512),
     'osnet of 7': (

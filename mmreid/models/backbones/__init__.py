@@ -1,5 +1,6 @@
 from .linear_end_resnet import LinearEndResNet
 from .mobilenet_v1 import MobileNetV1
 from .osnet import OSNet
+from .resnet_ibn import ResNetIBN
 
-__all__ = ['LinearEndResNet', 'MobileNetV1', 'OSNet']
+__all__ = ['LinearEndResNet', 'MobileNetV1', 'OSNet', 'ResNetIBN']
