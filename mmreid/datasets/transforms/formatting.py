@@ -1,5 +1,6 @@
 """The end of every pipeline: one small tensor and a few integers."""
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -47,5 +48,10 @@ class PackReIDInputs(BaseTransform):
             data_samples['attributes'] = np.array(
                 results['attributes'], np.int64
             )
-        inputs = np.ascontiguousarray(img.transpose(2, 0, 1))
+        inputs = img.transpose(2, 0, 1)
+        # An image of a cache is contiguous like this already. Others are
+        # split, which takes OpenCV two thirds of NumPy's time for a copy.
+        if not inputs.flags.c_contiguous:
+            inputs = np.empty(inputs.shape, np.uint8)
+            cv2.split(img, list(inputs))
         return dict(inputs=torch.from_numpy(inputs), data_samples=data_samples)

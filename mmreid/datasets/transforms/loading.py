@@ -1,7 +1,5 @@
 """Loading of one crop, with an error that names the file."""
 
-from pathlib import Path
-
 import cv2
 import mmcv
 import numpy as np
@@ -29,7 +27,8 @@ class LoadReIDImage(BaseTransform):
     def transform(self, results: dict) -> dict:
         path = results['img_path']
         try:
-            img = self._decode(Path(path).read_bytes())
+            with open(path, 'rb') as file:
+                img = self._decode(file.read())
         except (OSError, ValueError, cv2.error) as error:
             reason = getattr(error, 'strerror', None) or str(error).strip()
             # One argument, because a loader's worker hands the class and
@@ -48,8 +47,8 @@ class LoadReIDImage(BaseTransform):
             raise ValueError('the file is empty')
         # OpenCV 4 fills the missing part of a cut off JPEG with grey and says
         # nothing, so look for the end-of-image marker, which coded image data
-        # cannot contain.
-        if content[:2] == b'\xff\xd8' and b'\xff\xd9' not in content:
+        # cannot contain. It is at or near the end.
+        if content[:2] == b'\xff\xd8' and content.rfind(b'\xff\xd9') < 0:
             raise ValueError('the JPEG data is cut off')
         img = mmcv.imfrombytes(content, flag='color', backend='cv2')
         if img is None:
