@@ -111,16 +111,17 @@ class ImageCache:
             idx (int): Its index.
 
         Returns:
-            np.ndarray or None: uint8 of shape (3, H, W), not to be written
-            to; None if the image could not be read.
+            np.ndarray or None: uint8 of shape (3, H, W), a copy; None if the
+            image could not be read.
         """
         if self._images is None:
-            # Copy on write: PyTorch warns of arrays that are read only.
-            records = np.load(self.path, mmap_mode='c')
+            # Read only: a private writable map may not exceed the memory,
+            # and what is written to a shared one lands in the file.
+            records = np.load(self.path, mmap_mode='r')
             # Plain arrays, since indexing a memmap takes longer.
             self._images = np.asarray(records['image'])
             self._readable = np.asarray(records['readable'])
-        return self._images[idx] if self._readable[idx] else None
+        return self._images[idx].copy() if self._readable[idx] else None
 
     def build(
         self,

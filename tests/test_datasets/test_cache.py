@@ -126,8 +126,13 @@ def test_batches_in_a_loader(root, cache_dir, num_workers):
     ]
     assert torch.equal(batches[0]['inputs'], batches[1]['inputs'])
     assert str(batches[0]) == str(batches[1])
-    # A batch is a copy: what is done to it does not reach the file.
-    batches[0]['inputs'].zero_()
+
+
+@pytest.mark.filterwarnings('error')
+def test_item_is_a_copy(root, cache_dir):
+    dataset = build(root, cache_dir)
+    dataset[3]['inputs'].zero_()
+    assert_equal([dataset[3]], [build(root)[3]])
     assert_equal([build(root, cache_dir)[3]], [build(root)[3]])
 
 
