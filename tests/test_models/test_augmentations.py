@@ -123,9 +123,12 @@ def reference_flip_crop(images, draws, flip_prob, padding):
     ]
 
 
+@pytest.mark.parametrize('way', ['_slice', '_gather'])  # CPU, others
 @pytest.mark.parametrize('padding', [0, 1, 7, 12])
 @pytest.mark.parametrize('flip_prob', [0.0, 0.5, 1.0])
-def test_flip_crop_equals_its_formula(flip_prob, padding):
+def test_flip_crop_equals_its_formula(monkeypatch, flip_prob, padding, way):
+    function = staticmethod(getattr(RandomFlipCrop, way))
+    monkeypatch.setattr(RandomFlipCrop, '_slice', function)
     step = RandomFlipCrop(flip_prob, padding)
     images, draws = images_of(40), draws_of(step, 40)
     expected = reference_flip_crop(images, draws, flip_prob, padding)
