@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmreid.registry import HOOKS, TRANSFORMS
+from mmreid.structures import BatchInfo
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 CONFIGS = osp.join(ROOT, 'configs')
@@ -87,7 +88,7 @@ def tiny_config(root: str, work_dir: str, **changes) -> Config:
                     type='ReIDDataPreprocessor',
                     mean=(120, 120, 120),
                     std=(60, 60, 60),
-                    crop_padding=3,
+                    augmentations=[dict(type='RandomFlipCrop', padding=3)],
                 ),
                 backbone=dict(
                     type='LinearEndResNet',
@@ -98,14 +99,13 @@ def tiny_config(root: str, work_dir: str, **changes) -> Config:
                 head=dict(
                     type='ReferenceAgentHead',
                     num_agents=SOURCE_IDS,
-                    in_channels=32,
                 ),
                 miner=dict(type='SoftMultilabelMiner', ratio=0.25),
             ),
             train_dataloader=dict(
                 num_workers=0,
                 dataset=dict(
-                    type='CrossDomainDataset',
+                    type='DomainDataset',
                     source=dict(type='Market1501', data_root=f'{root}/source'),
                     target=dict(target, labelled=False),
                     pipeline=pipeline,
@@ -151,6 +151,15 @@ def tiny_config(root: str, work_dir: str, **changes) -> Config:
         {key.replace('__', '.'): value for key, value in changes.items()}
     )
     return cfg
+
+
+def batch_info(stage: str, epoch: int = 0, **sizes: int) -> BatchInfo:
+    """Of a batch that has so many images of each domain, in this order."""
+    domains, start = {}, 0
+    for name, num in sizes.items():
+        domains[name] = slice(start, start + num)
+        start += num
+    return BatchInfo(stage, epoch, iteration=7, seed=0, domains=domains)
 
 
 def train(cfg: Config) -> Runner:

@@ -39,8 +39,7 @@ def tiny_config(root: str, work_dir: str, **changes) -> Config:
     if not osp.exists(file):
         write_attributes(file)
     cfg = tiny_mar.tiny_config(root, work_dir)
-    del cfg.default_hooks['mar']
-    cfg.default_hooks.tj_aidl = dict(type='TJAIDLHook')
+    del cfg.default_hooks['pair_mining']
     cfg.default_hooks.checkpoint.interval = 4
     cfg.model_wrapper_cfg.find_unused_parameters = True
     cfg.train_dataloader.dataset.source.attribute_file = file
@@ -63,7 +62,6 @@ def tiny_config(root: str, work_dir: str, **changes) -> Config:
         ),
         num_identities=tiny_mar.SOURCE_IDS,
         num_attributes=NUM_ATTRIBUTES,
-        in_channels=32,
         head=dict(type='IIAHead', hidden_channels=(16, 12)),
     )
     cfg.merge_from_dict(

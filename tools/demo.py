@@ -90,8 +90,6 @@ def draw_for_mar(cfg: Config, data_dir: str, smoke: bool) -> None:
     num_train = cfg.model.head.num_agents = 40 if smoke else 600
     write_benchmark(data_dir, DRAWING_SEED, num_train, num_train, num_test)
     cfg.train_dataloader.dataset.source.data_root = data_dir
-    for hook in cfg.custom_hooks:
-        hook.dataset.data_root = data_dir
 
 
 def draw_for_tj_aidl(cfg: Config, data_dir: str, smoke: bool) -> None:
@@ -159,9 +157,8 @@ def side_by_side(
 
 def test_bn_of_target(runner: Runner) -> dict[str, float]:
     """Metrics with the target's statistics in the batch norms."""
-    dataset = runner.train_loop.dataset
-    target = dataset.domains['target']
-    adapt_bn(runner.model, dataset, target, seed=runner.seed)
+    target = runner.train_loop.dataset.images('target')
+    adapt_bn(runner.model, target, seed=runner.seed)
     return runner.test()
 
 
@@ -180,7 +177,7 @@ def train_mar(cfg: Config, runner: Runner, pool: Executor) -> dict[str, dict]:
         first_stage='main',
     )
     control.model.miner = None
-    control.custom_hooks = []
+    control.default_hooks.pair_mining.purity = False
     mar, without_mdl = side_by_side(pool, mar, control)
     runner.load_checkpoint(source_weights)
     return {
@@ -206,7 +203,7 @@ def train_tj_aidl(
         stages=dict(joint=alone),
     )
     shared.model.type = 'JointSupervision'
-    for key in ('head', 'lambda1', 'lambda2', 'reduction', 'soft_labels'):
+    for key in ('head', 'loss_rec', 'loss_id_transfer', 'soft_labels'):
         shared.model.pop(key)
     identity, shared = side_by_side(pool, identity, shared)
 
@@ -278,11 +275,8 @@ def print_table(rows: dict[str, dict]) -> None:
         print(f'{name:{width}}  {values}')
 
 
-# How a method is trained, its last stage's weights, its name.
-METHODS = dict(
-    MAR=(train_mar, 'stage_main.pth', 'MAR'),
-    TJAIDL=(train_tj_aidl, 'stage_adapt.pth', 'TJ-AIDL'),
-)
+# How a method is trained with its controls, and its name.
+METHODS = dict(MAR=(train_mar, 'MAR'), TJAIDL=(train_tj_aidl, 'TJ-AIDL'))
 
 
 def main() -> None:
@@ -292,7 +286,7 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     # Before anything is trained; the copy is what the training starts from.
     untrained = copy.deepcopy(runner.model.state_dict())
-    train, last, title = METHODS[cfg.model.type]
+    train, title = METHODS[cfg.model.type]
     # Not forked: this process has threads.
     with ProcessPoolExecutor(
         2,
@@ -301,7 +295,8 @@ def main() -> None:
         (max(1, torch.get_num_threads() // 2),),
     ) as pool:
         rows = train(cfg, runner, pool)
-    runner.load_checkpoint(osp.join(cfg.work_dir, last))
+    last = cfg.train_cfg.order[-1]
+    runner.load_checkpoint(osp.join(cfg.work_dir, f'stage_{last}.pth'))
     picture = osp.join(cfg.work_dir, 'rank_list.png')
     draw_examples(runner, picture, title)
     runner.model.load_state_dict(untrained, strict=False)

@@ -1,8 +1,8 @@
 """Adapt a model to each random split of a target, test, average.
 
-The stages before 'adapt' are trained once, or come as a checkpoint. Each split
-starts from it, trains the config's stages from 'adapt' on with the split's
-training persons and is tested on the others.
+The stages before the first one that reads the target are trained once, or come
+as a checkpoint. Each split starts from it, trains the config's stages from
+that one on with the split's training persons and is tested on the others.
 Run it again after a kill: finished splits are kept, the one that was cut off
 resumes.
 """
@@ -17,16 +17,17 @@ import os.path as osp
 import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mmreid.datasets.random_splits import (
     RandomSplitDataset,
     draw_random_splits,
 )
-from mmreid.registry import DATASETS
+from mmreid.registry import DATASETS, MODELS
 from mmreid.utils import config_parser, exit_with_message, load_config
 
-STAGE = 'adapt'
+DOMAIN = 'target'
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,15 +75,26 @@ def target_configs(cfg: Config, adapt: bool) -> list[dict]:
 def check(cfg: Config, args: argparse.Namespace) -> None:
     """One sentence for what would fail later, or worse, not fail."""
     stages = (cfg.get('train_cfg') or {}).get('order', [])
-    if not args.no_adapt and STAGE not in stages:
+    if not args.no_adapt and adapting_stage(cfg) is None:
         raise ValueError(
-            f"'{args.config}' has no stage '{STAGE}' in train_cfg.order: "
-            'name a config that adapts, or test without, --no-adapt.'
+            f"'{args.config}' has no stage in train_cfg.order, which is "
+            f'{list(stages)}, that reads the {DOMAIN}: name a config that '
+            'adapts, or test without, --no-adapt.'
         )
     if args.checkpoint and not osp.isfile(args.checkpoint):
         raise FileNotFoundError(
             f"The checkpoint '{args.checkpoint}' does not exist."
         )
+
+
+def adapting_stage(cfg: Config) -> str | None:
+    """The first stage of a config that reads the target's images."""
+    with DefaultScope.overwrite_default_scope('mmreid'):
+        algorithm = MODELS.get(cfg.model.type)
+    for stage in (cfg.get('train_cfg') or {}).get('order', []):
+        if DOMAIN in algorithm.stages.get(stage, {}):
+            return stage
+    return None
 
 
 def train_source(base: Config) -> str:
@@ -92,12 +104,12 @@ def train_source(base: Config) -> str:
         str: The checkpoint of its last stage.
     """
     cfg = copy.deepcopy(base)
-    order = cfg.train_cfg.order
-    if STAGE in order:
-        order = cfg.train_cfg.order = order[: order.index(STAGE)]
+    order, stage = cfg.train_cfg.order, adapting_stage(cfg)
+    if stage in order:
+        order = cfg.train_cfg.order = order[: order.index(stage)]
     if not order:
         raise ValueError(
-            f"The config has no stage before '{STAGE}': name a checkpoint."
+            f'The config has no stage before {stage!r}: name a checkpoint.'
         )
     cfg.work_dir = osp.join(base.work_dir, 'source')
     cfg.experiment_name = 'source'
@@ -232,7 +244,7 @@ def run_split(base: Config, index: int, args: argparse.Namespace) -> dict:
     if args.no_adapt:
         cfg.custom_hooks = []
         return Runner.from_cfg(cfg).test()
-    cfg.train_cfg.first_stage = STAGE
+    cfg.train_cfg.first_stage = adapting_stage(cfg)
     resume(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()

@@ -1,6 +1,8 @@
 default_scope = 'mmreid'
 
 default_hooks = dict(
+    # Lets the algorithm prepare each stage, and keeps what the stage left.
+    stage_switch=dict(type='StageSwitchHook'),
     runtime_info=dict(type='RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
@@ -10,6 +12,7 @@ default_hooks = dict(
     checkpoint=dict(
         type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sync_norm_stats=dict(type='SyncNormStatsHook', priority='ABOVE_NORMAL'),
+    full_batch=dict(type='FullBatchHook'),
     unreadable_images=dict(type='UnreadableImageHook'))
 
 env_cfg = dict(

@@ -1,3 +1,4 @@
 _base_ = 'default_runtime.py'
 
-default_hooks = dict(mar=dict(type='MARHook'))
+# In the published code the first epoch of the main stage mines no pairs.
+default_hooks = dict(pair_mining=dict(type='PairMiningHook', start_epoch=1))

@@ -1,7 +1,6 @@
 _base_ = 'default_runtime.py'
 
 default_hooks = dict(
-    tj_aidl=dict(type='TJAIDLHook'),
     logger=dict(interval=200),
     # Epochs are short next to the stages.
     checkpoint=dict(by_epoch=False, interval=2000))

@@ -16,15 +16,17 @@ test_dataloader = dict(
 
 model = dict(
     # The published code pads by 7 at 384x128.
-    data_preprocessor=dict(crop_padding=4),
+    data_preprocessor=dict(
+        augmentations=[dict(type='RandomFlipCrop', padding=4)]),
     # A fiftieth of the paper's iterations: L_MDL gets the weight that the
     # length lacks, and mines from the first one on.
-    mdl_weight=20,
-    mdl_start_epoch=0,
+    loss_mdl=dict(loss_weight=20),
     # Of a batch's 8,128 pairs about 14 show one person, and the features of
     # this pretraining find a third of the nearest 8 right, but a tenth of
     # the nearest 40 that the paper's 0.005 takes (docs/results.md).
     miner=dict(ratio=0.001))
+
+default_hooks = dict(pair_mining=dict(start_epoch=0))
 
 train_cfg = dict(
     stages=dict(
@@ -38,7 +40,6 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=5e-4,
-                    total_steps=865,
                     by_epoch=False)
             ]),
         # Relations among target images, which grow with the square of their

@@ -17,7 +17,7 @@ target = dict(type='Market1501', data_root=data_root)
 train_dataloader = dict(
     num_workers=1,
     dataset=dict(
-        type='CrossDomainDataset',
+        type='DomainDataset',
         source=dict(type='MSMT17', data_root=data_root),
         target=dict(target, labelled=False),
         pipeline=pipeline))
@@ -35,15 +35,14 @@ model = dict(
         type='ReIDDataPreprocessor',
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375),
-        crop_padding=2),
+        augmentations=[dict(type='RandomFlipCrop', padding=2)]),
     backbone=dict(
         depth=18, base_channels=32, strides=(1, 2, 2, 1), init_cfg=None),
     # The paper's text for s; the published code's 30 is meant for 4,101 agents.
-    head=dict(num_agents=600, in_channels=256, scale='auto'),
+    head=dict(num_agents=600, scale='auto'),
     # A fiftieth of the paper's iterations: L_MDL gets the weight that the
     # length lacks, and mines from the first one on.
-    mdl_weight=100,
-    mdl_start_epoch=0)
+    loss_mdl=dict(loss_weight=100))
 
 train_cfg = dict(
     stages=dict(
@@ -68,6 +67,7 @@ train_cfg = dict(
                     gamma=0.1)
             ])))
 
-# Reads the target's labels for the log, never for a loss.
-custom_hooks = [dict(type='MiningPurityHook', dataset=target)]
-default_hooks = dict(logger=dict(interval=40))
+default_hooks = dict(
+    # The purity reads the target's labels for the log, never for a loss.
+    pair_mining=dict(start_epoch=0, purity=True),
+    logger=dict(interval=40))

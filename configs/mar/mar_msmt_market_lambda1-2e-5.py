@@ -1,3 +1,3 @@
 # Fig. 7 (a).
 _base_ = 'mar_msmt_market.py'
-model = dict(lambda1=2e-5)
+model = dict(loss_cml=dict(loss_weight=2e-5))

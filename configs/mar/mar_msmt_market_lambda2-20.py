@@ -1,3 +1,4 @@
 # Fig. 7 (b).
 _base_ = 'mar_msmt_market.py'
-model = dict(lambda2=20)
+model = dict(
+    loss_al=dict(loss_weight=20), loss_rj=dict(loss_weight=4))

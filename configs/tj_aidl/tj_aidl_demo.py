@@ -18,7 +18,7 @@ target = dict(type='Market1501', data_root=data_root)
 train_dataloader = dict(
     num_workers=1,
     dataset=dict(
-        type='CrossDomainDataset',
+        type='DomainDataset',
         source=dict(
             type='DukeMTMCreID',
             data_root=source_root,
@@ -35,7 +35,8 @@ test_evaluator = dict(type='ReIDMetric', metric='euclidean', ap='standard')
 test_cfg = dict()
 
 model = dict(
-    data_preprocessor=dict(crop_padding=2),
+    data_preprocessor=dict(
+        augmentations=[dict(type='RandomFlipCrop', padding=2)]),
     backbone=dict(
         _delete_=True,
         type='mmpretrain.ResNet',
@@ -43,8 +44,7 @@ model = dict(
         base_channels=32,
         strides=(1, 2, 2, 1)),
     num_identities=600,
-    num_attributes=23,
-    in_channels=256)
+    num_attributes=23)
 
 
 optim_wrapper = dict(
@@ -59,7 +59,6 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=2e-3,
-                    total_steps=750,
                     by_epoch=False)
             ]),
         joint=dict(
@@ -69,7 +68,6 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=2e-3,
-                    total_steps=375,
                     by_epoch=False)
             ]),
         adapt=dict(

@@ -9,7 +9,9 @@ pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 
-model = dict(data_preprocessor=dict(crop_padding=8))
+model = dict(
+    data_preprocessor=dict(
+        augmentations=[dict(type='RandomFlipCrop', padding=8)]))
 
 train_cfg = dict(
     stages=dict(
@@ -19,7 +21,6 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=1e-3,
-                    total_steps=2424,
                     by_epoch=False)
             ]),
         joint=dict(
@@ -28,7 +29,6 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=1e-3,
-                    total_steps=1010,
                     by_epoch=False)
             ]),
         adapt=dict(max_iters=60)))  # 3 epochs of 632 images

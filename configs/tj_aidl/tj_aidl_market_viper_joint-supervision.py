@@ -6,7 +6,6 @@ model = dict(
     data_preprocessor={{_base_.model.data_preprocessor}},
     backbone={{_base_.model.backbone}},
     num_identities=751,
-    num_attributes=27,
-    in_channels=1024)
+    num_attributes=27)
 train_cfg = dict(
     order=['joint'], stages=dict(joint=dict(max_iters=100_000)))

@@ -15,7 +15,9 @@ train_dataloader = dict(
 test_dataloader = dict(
     num_workers=0, pin_memory=False, dataset=dict(pipeline=pipeline))
 
-model = dict(data_preprocessor=dict(crop_padding=4))
+model = dict(
+    data_preprocessor=dict(
+        augmentations=[dict(type='RandomFlipCrop', padding=4)]))
 
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=5e-4),
@@ -30,7 +32,6 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=1e-3,
-                    total_steps=4848,
                     by_epoch=False)
             ]),
         joint=dict(
@@ -40,7 +41,6 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=1e-3,
-                    total_steps=2424,
                     by_epoch=False)
             ]),
         adapt=dict(

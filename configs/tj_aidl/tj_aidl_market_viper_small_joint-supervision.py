@@ -6,8 +6,7 @@ model = dict(
     data_preprocessor={{_base_.model.data_preprocessor}},
     backbone={{_base_.model.backbone}},
     num_identities=751,
-    num_attributes=27,
-    in_channels=1024)
+    num_attributes=27)
 train_cfg = dict(
     order=['joint'],
     stages=dict(joint={{_base_.train_cfg.stages.identity}}))

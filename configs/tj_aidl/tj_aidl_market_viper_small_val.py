@@ -26,6 +26,5 @@ train_cfg = dict(
                 dict(
                     type='OneCycleLR',
                     eta_max=1e-3,
-                    total_steps=2424,
                     by_epoch=False)
             ])))

@@ -1,3 +1,13 @@
-from .adapt_bn import adapt_bn
+from mmreid.engine import extract
 
-__all__ = ['adapt_bn']
+from .adapt_bn import adapt_bn
+from .inferencer import ReIDInferencer, SearchResult
+from .init_model import init_model
+
+__all__ = [
+    'ReIDInferencer',
+    'SearchResult',
+    'adapt_bn',
+    'extract',
+    'init_model',
+]

@@ -4,14 +4,13 @@ import torch
 from mmengine.dataset import default_collate
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 
 @torch.no_grad()
 def adapt_bn(
     model: nn.Module,
-    dataset: Dataset,
-    indices: range | None = None,
+    images: Dataset,
     batch_size: int = 64,
     num_workers: int = 0,
     seed: int = 0,
@@ -26,9 +25,8 @@ def adapt_bn(
     Args:
         model (nn.Module): A model of this project; changed in place and left
             in eval mode.
-        dataset (Dataset): The images, whose labels are not read.
-        indices (range, optional): Which of them, e.g.
-            ``CrossDomainDataset.domains['target']``. Defaults to None, all.
+        images (Dataset): The images, such as ``DomainDataset.images(
+            'target')``. Their labels are not read.
         batch_size (int): Images per forward; the statistics are averaged
             over batches. Defaults to 64.
         num_workers (int): Worker processes that load. Defaults to 0.
@@ -41,16 +39,14 @@ def adapt_bn(
     Raises:
         ValueError: If the images fill no batch.
     """
-    if indices is not None:
-        dataset = Subset(dataset, indices)
-    if len(dataset) < batch_size:
+    if len(images) < batch_size:
         raise ValueError(
-            f'{len(dataset)} images fill no batch of {batch_size}, so there '
+            f'{len(images)} images fill no batch of {batch_size}, so there '
             'are no statistics to take: give more images or a smaller '
             'batch_size.'
         )
     loader = DataLoader(
-        dataset,
+        images,
         batch_size,
         shuffle=True,
         generator=torch.Generator().manual_seed(seed),

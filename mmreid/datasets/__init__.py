@@ -1,9 +1,10 @@
 """Data sets in their official layouts, samplers and transforms."""
 
 from .base import BaseReIDDataset, Record
-from .cross_domain import CrossDomainDataset
 from .cuhk01 import CUHK01
+from .domains import Domain, DomainDataset
 from .dukemtmc_reid import DukeMTMCreID
+from .image_list import ImageList, list_images
 from .manifest import ReIDManifest
 from .market1501 import Market1501
 from .msmt17 import MSMT17
@@ -15,12 +16,15 @@ from .viper import VIPeR
 __all__ = [
     'BaseReIDDataset',
     'CUHK01',
-    'CrossDomainDataset',
+    'Domain',
+    'DomainDataset',
     'DukeMTMCreID',
+    'ImageList',
     'MSMT17',
     'Market1501',
     'PRID2011',
     'ReIDManifest',
     'Record',
     'VIPeR',
+    'list_images',
 ]

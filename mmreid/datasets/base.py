@@ -223,6 +223,11 @@ class BaseReIDDataset(BaseDataset):
         return self._num_identities
 
     @property
+    def holds_test_images(self) -> bool:
+        """bool: Whether this training split holds images of the test."""
+        return False
+
+    @property
     def num_cameras(self) -> int:
         """int: Cameras of the data set, seen in this split or not."""
         self.full_init()

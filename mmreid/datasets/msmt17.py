@@ -58,6 +58,11 @@ class MSMT17(BaseReIDDataset):
         self.combine_all = combine_all
         super().__init__(data_root, split=split, **kwargs)
 
+    @property
+    def holds_test_images(self) -> bool:
+        """bool: Whether the test's images are trained on."""
+        return self.combine_all
+
     def load_records(self, split: str) -> list[Record]:
         if split != 'train':
             return self._read_list(f'list_{split}.txt', 'test')

@@ -64,6 +64,11 @@ class RandomSplitDataset(BaseReIDDataset):
         self.split_index = split_index
         super().__init__(*args, **kwargs)
 
+    @property
+    def holds_test_images(self) -> bool:
+        """bool: Whether 'train' is not apart from the test: no split."""
+        return self.split == 'train' and self.split_file is None
+
     def load_all_records(self, split: str) -> list[Record]:
         """What :meth:`load_records` gives without a split file.
 

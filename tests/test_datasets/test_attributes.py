@@ -12,7 +12,7 @@ from scipy.io import savemat
 from tiny_mar import train
 from torch.utils.data import DataLoader
 
-from mmreid.datasets import MSMT17, CrossDomainDataset, DukeMTMCreID
+from mmreid.datasets import MSMT17, DomainDataset, DukeMTMCreID
 from mmreid.datasets import Market1501 as Market
 from mmreid.datasets.attributes import (
     FIELDS,
@@ -195,8 +195,9 @@ def test_parts_of_the_splits(root, tmp_path):
 
 
 def test_batches(root):
-    dataset = CrossDomainDataset(
-        market(root), duke(root, attribute_file=None, labelled=False)
+    dataset = DomainDataset(
+        source=market(root),
+        target=duke(root, attribute_file=None, labelled=False),
     )
     names = dataset.metainfo['attribute_names']
     assert names == attribute_names('market')
@@ -215,16 +216,20 @@ def test_several_sources(root):
     kwargs = dict(attribute_file=None, labelled=False)
     one, two = market(root), duke(root)
     with pytest.raises(ValueError) as error:
-        CrossDomainDataset([one, two])
+        DomainDataset(source=[one, two])
     assert 'market1501 27 (adult, backpack, bag...), dukemtmc_reid 23' in str(
         error.value
     )
     with pytest.raises(ValueError, match='same attributes.*_reid none: check'):
-        CrossDomainDataset([one, two | dict(attribute_file=None)])
+        DomainDataset(source=[one, two | dict(attribute_file=None)])
     with pytest.raises(ValueError, match='market1501 27.*market1501 30'):
-        CrossDomainDataset([one, one | dict(age='one_hot')])
+        DomainDataset(source=[one, one | dict(age='one_hot')])
+    with pytest.raises(ValueError, match="domains 'a' and 'b' .* differ"):
+        DomainDataset(a=one, b=two)
     # Sources without attributes: neither names nor values.
-    dataset = CrossDomainDataset(one | dict(attribute_file=None), two | kwargs)
+    dataset = DomainDataset(
+        source=one | dict(attribute_file=None), target=two | kwargs
+    )
     assert 'attribute_names' not in dataset.metainfo
     assert all('attributes' not in i['data_samples'] for i in dataset)
 

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmreid.datasets.samplers import DomainSampler, domain_sampler
+from mmreid.datasets.samplers import (
+    DomainSampler,
+    ShuffleSampler,
+    domain_sampler,
+)
 
 
 @st.composite
@@ -54,9 +58,9 @@ def test_far_batch_is_not_walked_to(monkeypatch):
     domains = dict(source=range(50), target=range(50, 90))
     sampler = DomainSampler(domains, dict(source=8, target=8), 0)
     shuffles = []
-    permutation = DomainSampler._permutation
+    permutation = ShuffleSampler._permutation
     monkeypatch.setattr(
-        DomainSampler,
+        ShuffleSampler,
         '_permutation',
         lambda *args: shuffles.append(args) or permutation(*args),
     )

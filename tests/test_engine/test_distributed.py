@@ -84,7 +84,7 @@ def test_two_processes_train_as_one(trained):
     # All that MAR keeps besides the weights is among it.
     assert one['memory.rows'].shape == (NUM_TARGETS, 6)
     assert one['memory.visited'].any() and one['miner.threshold'] > 0
-    assert len(one['loss_cml.mean']) == len(one['loss_cml.std']) == 6
+    assert len(one['references.mean']) == len(one['references.std']) == 6
     for key, value in one.items():
         torch.testing.assert_close(
             two[key],

@@ -31,13 +31,15 @@ def run(tiny_config, benchmark, tmp_path):
     def run(name, relabel):
         file = str(tmp_path / f'{name}.csv')
         write_manifest(benchmark, file, relabel)
-        target = dict(type='ReIDManifest', ann_file=file)
         cfg = tiny_config(
             name,
             train_dataloader__dataset__target=dict(
-                target, _delete_=True, labelled=False
+                _delete_=True,
+                type='ReIDManifest',
+                ann_file=file,
+                labelled=False,
             ),
-            custom_hooks=[dict(type='MiningPurityHook', dataset=target)],
+            default_hooks__pair_mining__purity=True,
         )
         runner = train(cfg)
         with open(

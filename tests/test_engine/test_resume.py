@@ -127,7 +127,7 @@ def test_resuming_loads_only_what_it_trains_on(benchmark, tmp_path):
     assert min(samples) == MINING + 3
     dataset = runner.train_loop.dataset
     trained = Counter(
-        dataset.get_data_info(dataset.domains[name][index])['img_path']
+        dataset.get_data_info(dataset.domains[name].span[index])['img_path']
         for batch in samples.values()
         for name, index in zip(
             (['source', 'target'][d] for d in batch[0]), batch[1], strict=True

@@ -190,3 +190,10 @@ def test_stopping_keeps_no_stage(tiny_config, tmp_path):
 def test_errors(tiny_config, changes, message):
     with pytest.raises(ValueError, match=message):
         build_loop(tiny_config(**changes))
+
+
+def test_without_the_hook_that_switches_stages(tiny_config):
+    cfg = tiny_config()
+    del cfg.default_hooks['stage_switch']
+    with pytest.raises(ValueError, match="add .*type='StageSwitchHook'"):
+        train(cfg)

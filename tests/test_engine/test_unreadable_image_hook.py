@@ -59,7 +59,10 @@ def test_skipped_images_are_counted_and_named(damaged, tmp_path):
 class Dataset:
     """Five source and five target images."""
 
-    domains = dict(source=range(5), target=range(5, 10))
+    domains = dict(
+        source=SimpleNamespace(span=range(5)),
+        target=SimpleNamespace(span=range(5, 10)),
+    )
 
     def get_data_info(self, index):
         return dict(img_path=f'{index}.png')

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_mar import batch_info
 from torch import nn
 
 from mmreid.models import JointSupervision
@@ -23,7 +24,6 @@ def model():
     return JointSupervision(
         num_identities=4,
         num_attributes=3,
-        in_channels=6,
         backbone=dict(type='JointTinyBackbone'),
     )
 
@@ -34,14 +34,14 @@ def batch():
     samples = dict(
         person_id=torch.tensor([0, 3, 1]),
         attributes=torch.tensor([[0, 1, 1], [1, -1, 0], [0, 0, 1]]),
-        stage='joint',
     )
     return torch.randn(3, 3, 9, 9, generator=generator), samples
 
 
 def test_both_losses_reach_the_shared_network(model, batch):
     inputs, samples = batch
-    losses = model(inputs, samples, mode='loss')
+    info = batch_info('joint', source=3)
+    losses = model(inputs, samples, mode='loss', info=info)
     features = model.backbone(inputs)[0].mean((2, 3))
     ids = model.identity_classifier(features)
     attributes = model.attribute_classifier(features)
@@ -89,14 +89,13 @@ def test_predict(model, batch):
     assert result['person_id'] is samples['person_id']
 
 
-def test_what_does_not_fit(model, batch):
+def test_attributes_that_do_not_fit(model, batch):
     inputs, samples = batch
-    for changes, message in (
-        (dict(stage='adapt'), r"stages \['joint'\].* runs 'adapt'"),
-        (dict(attributes=torch.zeros(3, 5)), r'\(3, 5\).*\(3, 3\)'),
-    ):
-        with pytest.raises(ValueError, match=message):
-            model.loss(inputs, samples | changes)
-    del samples['attributes']
-    with pytest.raises(ValueError, match='the source needs attribute_file'):
-        model.loss(inputs, samples)
+    samples['attributes'] = torch.zeros(3, 5)
+    with pytest.raises(ValueError, match=r'\(3, 5\).*\(3, 3\)'):
+        model(
+            inputs,
+            samples,
+            mode='loss',
+            info=batch_info('joint', source=3),
+        )

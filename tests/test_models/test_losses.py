@@ -5,7 +5,16 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mmreid.models.losses import CMLLoss, MDLLoss, RJLoss
+from mmreid.models.losses import (
+    BatchHardTripletLoss,
+    CMLLoss,
+    CrossEntropyLoss,
+    MDLLoss,
+    RJLoss,
+    SquaredDistanceLoss,
+    camera_statistics,
+)
+from mmreid.models.memories import CameraReferences
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -65,11 +74,20 @@ def test_mdl_by_hand():
 # L_CML, Eq. 6
 
 
-def initialised_cml(num_persons, **kwargs):
+class MovingCML(CameraReferences):
+    """The references, and the loss as MAR takes it: after their move."""
+
+    def forward(self, log_labels, camera_id, batch_size):
+        statistics = camera_statistics(log_labels, camera_id)
+        self.move(statistics, batch_size)
+        return CMLLoss()(statistics, self.mean, self.std)
+
+
+def initialised_cml(num_persons):
     log_labels = ref.double(9, num_persons, seed=99).log_softmax(1)
     cameras = [0, 0, 0, 1, 1, 1, 1, 2, 5]
-    loss = CMLLoss(**kwargs).double()
-    loss.init_references(log_labels, torch.tensor(cameras))
+    loss = MovingCML().double()
+    loss.init(log_labels, torch.tensor(cameras))
     return loss, log_labels, cameras
 
 
@@ -85,15 +103,15 @@ def test_cml_initial_references():
 
 def test_cml_initial_references_do_not_depend_on_the_order():
     loss, log_labels, cameras = initialised_cml(4)
-    again = CMLLoss().double()
-    again.init_references(log_labels.flip(0), torch.tensor(cameras).flip(0))
+    again = MovingCML().double()
+    again.init(log_labels.flip(0), torch.tensor(cameras).flip(0))
     ref.close(again.mean, loss.mean)
     ref.close(again.std, loss.std)
 
 
 def test_cml_initial_references_need_a_camera_with_two_images():
     with pytest.raises(ValueError, match='at least two target images'):
-        CMLLoss().init_references(torch.zeros(3, 4), torch.arange(3))
+        MovingCML().init(torch.zeros(3, 4), torch.arange(3))
 
 
 @few
@@ -158,8 +176,8 @@ def test_cml_gradient_of_identical_images_is_finite(dtype):
 
 
 def test_cml_moves_references_by_the_whole_batch_before_the_loss():
-    loss = CMLLoss()
-    loss.init_references(torch.zeros(2, 1), torch.zeros(2))
+    loss = MovingCML()
+    loss.init(torch.zeros(2, 1), torch.zeros(2))
     log_labels = torch.tensor([[-1.0], [-3.0]], requires_grad=True)
     value = loss(log_labels, torch.zeros(2), batch_size=368)
     # Mean -2 and unbiased std sqrt(2), references at 0.0368 of the way.
@@ -173,7 +191,7 @@ def test_cml_moves_references_by_the_whole_batch_before_the_loss():
 
 def test_cml_references_travel_in_the_state_dict():
     loss, *_ = initialised_cml(4)
-    other = CMLLoss().double()
+    other = MovingCML().double()
     other.load_state_dict(loss.state_dict())
     assert torch.equal(other.mean, loss.mean)
     assert torch.equal(other.std, loss.std)
@@ -274,3 +292,125 @@ def test_rj_without_any_term():
     loss = RJLoss()(cosine, torch.tensor([3, 4]), cosine)
     loss.backward()
     assert loss == 0 and not cosine.grad.any()
+
+
+# What every loss has
+
+
+@pytest.mark.parametrize('weight', [0, 0.25, 7])
+@pytest.mark.parametrize(
+    'cls, arguments',
+    [
+        (CrossEntropyLoss, (torch.randn(4, 3), torch.tensor([0, 2, 1, 0]))),
+        (
+            BatchHardTripletLoss,
+            (torch.randn(6, 3), torch.tensor([0, 0, 1, 1, 2, 2])),
+        ),
+        (SquaredDistanceLoss, (torch.randn(4, 3), torch.randn(4, 3))),
+        (
+            MDLLoss,
+            (
+                F.normalize(torch.randn(4, 3)),
+                torch.tensor([0, 1]),
+                torch.tensor([2, 3]),
+                torch.tensor([True, False]),
+            ),
+        ),
+        (
+            RJLoss,
+            (torch.rand(4, 3), torch.tensor([0, 1, 2, 0]), torch.rand(2, 3)),
+        ),
+        (
+            CMLLoss,
+            (
+                camera_statistics(
+                    torch.randn(4, 3), torch.tensor([0, 0, 1, 1])
+                ),
+                torch.zeros(3),
+                torch.ones(3),
+            ),
+        ),
+    ],
+    ids=lambda x: getattr(x, '__name__', ''),
+)
+def test_weight(cls, arguments, weight):
+    plain = cls()(*arguments)
+    assert plain > 0
+    torch.testing.assert_close(
+        cls(loss_weight=weight)(*arguments), weight * plain
+    )
+
+
+# Softmax cross entropy with label smoothing
+
+
+@few
+@given(st.integers(1, 5), st.integers(2, 6), st.floats(0, 0.9))
+def test_cross_entropy(num, num_classes, smoothing):
+    logits = ref.double(num, num_classes, seed=num).requires_grad_()
+    labels = torch.arange(num) % num_classes
+    ours = CrossEntropyLoss(smoothing)(logits, labels)
+    total = 0
+    for row, label in zip(logits, labels.tolist(), strict=True):
+        log_p = torch.log(torch.exp(row) / torch.exp(row).sum())
+        for j in range(num_classes):
+            q = smoothing / num_classes + (1 - smoothing) * (j == label)
+            total = total - q * log_p[j]
+    expected = total / num
+    ref.close(ours, expected)
+    ref.close(
+        *(torch.autograd.grad(loss, logits)[0] for loss in (ours, expected))
+    )
+
+
+def test_cross_entropy_refuses_another_smoothing():
+    with pytest.raises(ValueError, match=r'must be in \[0, 1\), but is 1.0'):
+        CrossEntropyLoss(label_smoothing=1.0)
+
+
+# Batch-hard triplets, Eq. 5 of its paper
+
+
+def slow_triplet(features, labels, margin):
+    terms = []
+    for i, a in enumerate(features):
+        positives, negatives = [], []
+        for j, b in enumerate(features):
+            distance = ((a - b) ** 2).sum() ** 0.5 if i != j else None
+            if labels[i] != labels[j]:
+                negatives.append(distance)
+            elif i != j:
+                positives.append(distance)
+        if positives and negatives:
+            x = max(positives) - min(negatives)
+            if margin is None:
+                terms.append(torch.log(1 + torch.exp(x)))
+            else:
+                terms.append(torch.clamp(margin + x, min=0))
+    return sum(terms) / len(terms) if terms else 0 * features.sum()
+
+
+@few
+@example([0, 0, 0], 0.3, 1)
+@example([0, 1, 2], 0.3, 1)
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=9),
+    st.sampled_from([None, 0.0, 0.3, 4.0]),
+    st.integers(0, 9),
+)
+def test_triplet(labels, margin, seed):
+    features = ref.double(len(labels), 5, seed=seed).requires_grad_()
+    ours = BatchHardTripletLoss(margin)(features, torch.tensor(labels))
+    expected = slow_triplet(features, labels, margin)
+    ref.close(ours, expected)
+    ref.close(
+        *(torch.autograd.grad(loss, features)[0] for loss in (ours, expected))
+    )
+
+
+def test_triplet_of_equal_features_has_a_finite_gradient():
+    features = torch.ones(4, 3, requires_grad=True)
+    loss = BatchHardTripletLoss()(features, torch.tensor([0, 0, 1, 1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.3)
+    assert features.grad.isfinite().all()

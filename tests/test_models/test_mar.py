@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from tiny_mar import batch_info
 from torch import nn
 
 from mmreid.models import MAR
@@ -47,7 +48,6 @@ def mar(cls=DoubleMAR, references=None, **kwargs):
         head=dict(
             type='ReferenceAgentHead',
             num_agents=NUM_AGENTS,
-            in_channels=CHANNELS,
             num_reference_persons=references,
             scale=SCALE,
         ),
@@ -57,7 +57,7 @@ def mar(cls=DoubleMAR, references=None, **kwargs):
     if model.memory is not None:
         model.memory.allocate(NUM_TARGETS, references or NUM_AGENTS)
     labels = 2 * ref.double(12, references or NUM_AGENTS, seed=5)
-    model.loss_cml.init_references(labels.log_softmax(1), torch.arange(12) % 3)
+    model.references.init(labels.log_softmax(1), torch.arange(12) % 3)
     if hasattr(model.miner, 'threshold'):
         model.miner.threshold.fill_(0.95)
     return model
@@ -85,17 +85,12 @@ def step_data(step, references=None, num_source=6, num_target=9):
             ]
         ),
         domain=torch.tensor([0] * num_source + [1] * num_target),
-        num_source=num_source,
-        stage='main',
-        # The first epoch of the stage does not mine.
-        stage_epoch=0 if step < 2 else 1,
-        seed=0,
-        iteration=100 + step,
     )
     images = ref.double(num_source + num_target, 3, 9, 9, seed=step)
     # The domains have their own statistics.
     images[num_source:] = 2 * images[num_source:] + 0.5
-    return images, samples
+    info = batch_info('main', source=num_source, target=num_target)
+    return dict(samples, inputs=images), info
 
 
 def parameters_of(backbone, agents):
@@ -111,7 +106,7 @@ def parameters_of(backbone, agents):
         dict(guide='feature'),
         dict(references=4),
         dict(lambda1=0.7, lambda2=3.0, beta=0.6, margin=1.6),
-        dict(mdl_weight=2.5, mdl_start_epoch=0),
+        dict(mdl_weight=2.5, mines_from=0),
         dict(miner=None),
     ],
     ids=str,
@@ -130,40 +125,52 @@ def test_main_stage_over_steps(options):
         ),
         feature=dict(type='FeatureGuidedMiner', ratio=0.25),
     )[guide]
+    margin = options.get('margin', 1.0)
+    mdl_weight = options.get('mdl_weight', 1.0)
     model = mar(
+        loss_al=dict(type='CrossEntropyLoss', loss_weight=weights['lambda2']),
+        loss_rj=dict(
+            type='RJLoss',
+            margin=margin,
+            loss_weight=weights['lambda2'] * weights['beta'],
+        ),
+        loss_cml=dict(type='CMLLoss', loss_weight=weights['lambda1']),
+        loss_mdl=dict(type='MDLLoss', loss_weight=mdl_weight),
         **dict(
-            {
+            dict(miner=miner),
+            **{
                 k: v
                 for k, v in options.items()
-                if k not in ('guide', 'threshold')
+                if k in ('memory', 'miner', 'references')
             },
-            **({} if 'miner' in options else dict(miner=miner)),
-        )
+        ),
     ).train()
     backbone = copy.deepcopy(model.backbone)
     agents = model.head.agents.detach().clone().requires_grad_()
     slow = ref.MARStep(
         SCALE,
-        model.loss_cml.mean.clone(),
-        model.loss_cml.std.clone(),
+        model.references.mean.clone(),
+        model.references.std.clone(),
         0.95,
         memory='memory' not in options,
         threshold=threshold,
         guide=guide,
         ratio=0.25,
         references=options.get('references'),
-        margin=options.get('margin', 1.0),
+        margin=margin,
     )
-    mdl_start = options.get('mdl_start_epoch', 1)
+    mines_from = options.get('mines_from', 2)
     mined = set()
     for step in range(5):
-        inputs, samples = step_data(step)
-        losses = model.loss(inputs, samples)
+        batch, info = step_data(step)
+        model.mine(step >= mines_from)
+        losses = model.loss(batch, info)
         total, _ = model.parse_losses(losses)
         ours = parameters_of(model.backbone, model.head.agents)
         grads = torch.autograd.grad(total, list(ours.values()))
 
-        num = samples['num_source']
+        num = info.domains['source'].stop
+        inputs = batch['inputs']
         # Apart, the source first: batch statistics per domain.
         source = backbone(inputs[:num])[0].mean((2, 3))
         target = backbone(inputs[num:])[0].mean((2, 3))
@@ -171,15 +178,14 @@ def test_main_stage_over_steps(options):
             source,
             target,
             agents,
-            samples['person_id'][:num].tolist(),
-            samples['camera_id'][num:].tolist(),
-            samples['sample_idx'][num:].tolist(),
-            with_mdl=samples['stage_epoch'] >= mdl_start
-            and 'miner' not in options,
+            batch['person_id'][:num].tolist(),
+            batch['camera_id'][num:].tolist(),
+            batch['sample_idx'][num:].tolist(),
+            with_mdl=step >= mines_from and 'miner' not in options,
         )
         assert ('loss_mdl' in losses) == ('mdl' in expected)
         if 'mdl' in expected:
-            expected['mdl'] = options.get('mdl_weight', 1.0) * expected['mdl']
+            expected['mdl'] = mdl_weight * expected['mdl']
             mined.update(model.mined_pairs[2].tolist())
             ref.close(losses['loss_mdl'], expected['mdl'])
         loss = ref.total(expected, **weights)
@@ -194,8 +200,8 @@ def test_main_stage_over_steps(options):
                 atol=1e-8 * grad_ref.abs().max().item(),
                 msg=lambda m, name=name: f'{name}: {m}',
             )
-        ref.close(model.loss_cml.mean, slow.mean)
-        ref.close(model.loss_cml.std, slow.std)
+        ref.close(model.references.mean, slow.mean)
+        ref.close(model.references.std, slow.std)
         if guide == 'agreement' and threshold == 'ema' and model.miner:
             assert model.miner.threshold.item() == pytest.approx(
                 slow.value, rel=1e-9
@@ -217,8 +223,9 @@ def test_main_stage_over_steps(options):
     assert 'miner' in options or mined == {True, False}
 
 
-def test_first_epoch_leaves_memory_and_threshold():
+def test_without_mining_memory_and_threshold_stay():
     model = mar()
+    model.mine(False)
     model.loss(*step_data(0))
     assert not model.memory.visited.any()
     assert model.miner.threshold == 0.95
@@ -237,12 +244,12 @@ def test_first_epoch_leaves_memory_and_threshold():
 def test_who_gets_gradient(name, reached):
     model = mar(FeatureMAR)
     agents = model.head.agents
-    _, samples = step_data(2)
-    num = samples['num_source']
+    batch, info = step_data(2)
+    num = info.domains['source'].stop
     # Near agents for source and target images.
     features = agents.detach()[torch.arange(15) % NUM_AGENTS]
     features = (features + ref.double(15, CHANNELS) / 9).requires_grad_()
-    losses = model.loss(features, samples)
+    losses = model.loss(dict(batch, inputs=features), info)
     grad, grad_agents = torch.autograd.grad(
         losses[name], (features, agents), allow_unused=True
     )
@@ -258,14 +265,14 @@ def test_pretraining_is_the_cross_entropy_of_raw_products():
     model = mar(FeatureMAR)
     before = copy.deepcopy(model.state_dict())
     agents = model.head.agents
-    _, samples = step_data(2)
-    samples['stage'] = 'pretrain'
+    batch, _ = step_data(2)
     features = ref.double(15, CHANNELS).requires_grad_()
-    losses = model.loss(features, samples)
+    info = batch_info('pretrain', source=6)
+    losses = model.loss(dict(batch, inputs=features), info)
     assert {key for key in losses if 'loss' in key} == {'loss_al'}
     grads = torch.autograd.grad(losses['loss_al'], (features, agents))
     expected = ref.al_loss(
-        features[:6], agents, samples['person_id'][:6].tolist(), None
+        features[:6], agents, batch['person_id'][:6].tolist(), None
     )
     grads_ref = torch.autograd.grad(expected, (features, agents))
     ref.close(losses['loss_al'], expected)
@@ -290,7 +297,7 @@ def test_flip_test():
 
 def test_features_are_pooled_and_float32():
     model = mar(MAR).float().eval()
-    images = step_data(0)[0].float()
+    images = step_data(0)[0]['inputs'].float()
     expected = model.backbone(images)[0].mean((2, 3))
     torch.testing.assert_close(model.extract_feat(images), expected)
     torch.testing.assert_close(model(images), expected)
@@ -326,18 +333,15 @@ def global_step(rank, world_size):
     """Loss, gradients and state of one step of the global batch."""
     # Batch statistics are per process: compare without them.
     model = mar().eval()
-    inputs, samples = step_data(2, num_source=6, num_target=10)
-    num = samples['num_source']
-    parts = []
-    for rows in (torch.arange(num), torch.arange(num, len(inputs))):
-        parts.append(rows.chunk(world_size)[rank])
+    batch, _ = step_data(2, num_source=6, num_target=10)
+    parts = [
+        rows.chunk(world_size)[rank]
+        for rows in (torch.arange(6), torch.arange(6, 16))
+    ]
     rows = torch.cat(parts)
-    samples = {
-        key: value[rows] if torch.is_tensor(value) else value
-        for key, value in samples.items()
-    }
-    samples['num_source'] = len(parts[0])
-    total, _ = model.parse_losses(model.loss(inputs[rows], samples))
+    batch = {key: value[rows] for key, value in batch.items()}
+    info = batch_info('main', source=len(parts[0]), target=len(parts[1]))
+    total, _ = model.parse_losses(model.loss(batch, info))
     params = dict(model.named_parameters())
     grads = torch.autograd.grad(total, list(params.values()))
     labels = ref.double(23, 4).softmax(1).float()

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmreid.models.utils import FeatureGuidedMiner, SoftMultilabelMiner
+from mmreid.models.miners import FeatureGuidedMiner, SoftMultilabelMiner
 
 
 def batch(seed, num=9):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import load_state_dict
 
-from mmreid.models.utils import SoftMultilabelMemory
+from mmreid.models.memories import SoftMultilabelMemory
 
 
 def memory_of(num_images, num_persons=4, visits=()):

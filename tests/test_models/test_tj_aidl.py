@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from tiny_mar import batch_info
 from torch import nn
 
 from mmreid.models import TJAIDL
@@ -45,7 +46,6 @@ def tj_aidl(cls=DoubleTJAIDL, **kwargs):
                 backbone=dict(type='AttributeTinyBackbone'),
                 num_identities=NUM_IDENTITIES,
                 num_attributes=NUM_ATTRIBUTES,
-                in_channels=CHANNELS,
                 head=dict(type='IIAHead', hidden_channels=(6, 5)),
             )
             | kwargs
@@ -73,14 +73,14 @@ def batch(stage, num=5, known='some', seed=1):
     samples = dict(
         person_id=draw(0, NUM_IDENTITIES, num),
         attributes=attributes,
-        stage=stage,
     )
     if stage == 'adapt':
         # What is there of a target: neither may be read.
         samples['person_id'] = torch.full((num,), 10**6)
         samples['attributes'] = torch.full((num, NUM_ATTRIBUTES), -1)
     images = torch.randn(num, 3, 9, 11, generator=generator).double()
-    return images, samples
+    domain = 'target' if stage == 'adapt' else 'source'
+    return dict(samples, inputs=images), batch_info(stage, **{domain: num})
 
 
 # The paper's equations, each a loop over images and attributes.
@@ -121,13 +121,18 @@ def distance(first, second, reduction):
     return sum(terms) / len(terms)
 
 
-def three_updates(model, images, samples, source=None):
+def weighted(loss, first, second):
+    """lambda times Eq. 3 or 4."""
+    return loss.loss_weight * distance(first, second, loss.reduction)
+
+
+def three_updates(model, data, stage, source=None):
     """Algorithm 1: each update on its own, all from the same start.
 
     Args:
         model (TJAIDL): As it is before the step; not changed.
-        images (Tensor): (N, 3, H, W).
-        samples (dict): The batch's labels.
+        data (dict): The batch, images and labels.
+        stage (str): 'joint' or 'adapt'.
         source (tuple, optional): Backbone and classifier of the soft labels
             of the stage 'adapt'; None takes the current ones.
 
@@ -135,7 +140,7 @@ def three_updates(model, images, samples, source=None):
         tuple[dict]: Gradients, parameters after a step of Adam, and buffers,
         by name.
     """
-    adapt = samples['stage'] == 'adapt'
+    adapt, images = stage == 'adapt', data['inputs']
 
     def forward(net):
         """Of a fresh copy: identity feature and logits, attribute logits."""
@@ -145,7 +150,7 @@ def three_updates(model, images, samples, source=None):
         p_att = net.attribute_classifier(pooled(net.backbone, images))
         return x_id, net.identity_classifier(x_id), p_att
 
-    labels = samples['attributes']
+    labels = data['attributes']
     if adapt:
         with torch.no_grad():
             if source is None:
@@ -157,7 +162,7 @@ def three_updates(model, images, samples, source=None):
 
     def update_identity(net):
         _, logits, _ = forward(net)
-        return identity_loss(logits, samples['person_id'])
+        return identity_loss(logits, data['person_id'])
 
     def update_iia(net):
         with torch.no_grad():
@@ -165,16 +170,16 @@ def three_updates(model, images, samples, source=None):
         embedding, reconstruction = net.head(x_id)
         return (
             attribute_loss(embedding, labels)
-            + net.lambda1 * distance(x_id, reconstruction, net.reduction)
-            + net.lambda2 * distance(embedding, p_att, net.reduction)
+            + weighted(net.loss_rec, x_id, reconstruction)
+            + weighted(net.loss_id_transfer, embedding, p_att)
         )
 
     def update_attribute(net):
         x_id, _, p_att = forward(net)
         with torch.no_grad():
             embedding, _ = net.head(x_id)
-        return attribute_loss(p_att, labels) + net.lambda2 * distance(
-            embedding, p_att, net.reduction
+        return attribute_loss(p_att, labels) + weighted(
+            net.loss_id_transfer, embedding, p_att
         )
 
     updates = dict(
@@ -211,7 +216,7 @@ def close(ours, reference, where, rtol=1e-7):
     )
 
 
-@pytest.mark.parametrize('lambdas', [{}, dict(lambda1=0.7, lambda2=3.0)])
+@pytest.mark.parametrize('lambdas', [(10, 10), (0.7, 3.0)])
 @pytest.mark.parametrize('num, known', [(5, 'some'), (3, 'none'), (1, 'some')])
 @pytest.mark.parametrize('reduction', ['mean', 'sum'])
 @pytest.mark.parametrize(
@@ -221,10 +226,15 @@ def close(ours, reference, where, rtol=1e-7):
 def test_one_step_is_three_updates(
     stage, soft_labels, reduction, num, known, lambdas
 ):
-    model = tj_aidl(reduction=reduction, soft_labels=soft_labels, **lambdas)
+    loss = dict(type='SquaredDistanceLoss', reduction=reduction)
+    model = tj_aidl(
+        soft_labels=soft_labels,
+        loss_rec=dict(loss, loss_weight=lambdas[0]),
+        loss_id_transfer=dict(loss, loss_weight=lambdas[1]),
+    )
     source = None
     if stage == 'adapt' and soft_labels == 'source':
-        model.copy_source_branch()
+        model.prepare_stage('adapt', None)
         source = copy.deepcopy((model.backbone, model.attribute_classifier))
         # The branch has moved since.
         with torch.no_grad():
@@ -232,15 +242,13 @@ def test_one_step_is_three_updates(
                 parameter.mul_(1.3)
     # Two steps: the second from where the first led.
     for seed in (1, 2):
-        images, samples = batch(stage, num, known, seed)
+        data, info = batch(stage, num, known, seed)
         before = copy.deepcopy(model)
         optimizer = torch.optim.Adam(model.parameters(), **ADAM)
-        total, _ = model.parse_losses(model.loss(images, samples))
+        total, _ = model.parse_losses(model.loss(data, info))
         optimizer.zero_grad()
         total.backward()
-        grads, parameters, buffers = three_updates(
-            before, images, samples, source
-        )
+        grads, parameters, buffers = three_updates(before, data, stage, source)
         for name, parameter in model.named_parameters():
             if name in grads:
                 close(parameter.grad, grads[name], name)
@@ -272,7 +280,7 @@ def test_one_step_is_three_updates(
 )
 def test_who_gets_gradient(stage, soft_labels, name, reached):
     model = tj_aidl(soft_labels=soft_labels)
-    model.copy_source_branch()
+    model.prepare_stage(stage, None)
     with torch.no_grad():
         model.attribute_classifier.weight.mul_(1.5)
     model.loss(*batch(stage))[name].backward()
@@ -294,13 +302,12 @@ def test_what_a_stage_leaves_alone(stage):
     """Parameters and batch norms, over steps as the loop makes them."""
     model = tj_aidl()
     if stage == 'adapt':
-        model.copy_source_branch()
+        model.prepare_stage('adapt', None)
     before = copy.deepcopy(model.state_dict())
     optimizer = torch.optim.Adam(model.parameters(), weight_decay=0.1, **ADAM)
     for seed in range(3):
         model.train()
-        images, samples = batch(stage, seed=seed)
-        total, _ = model.parse_losses(model.loss(images, samples))
+        total, _ = model.parse_losses(model.loss(*batch(stage, seed=seed)))
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
@@ -337,7 +344,7 @@ def test_losses_of_each_stage():
         adapt={'loss_att'} | iia,
     ).items():
         if stage == 'adapt':
-            model.copy_source_branch()
+            model.prepare_stage('adapt', None)
         assert model.loss(*batch(stage)).keys() == names
 
 
@@ -351,14 +358,14 @@ def test_stages_agree_on_the_losses_they_share():
 
 def test_accuracies_are_percent_of_what_is_known():
     model = tj_aidl()
-    images, samples = batch('joint')
-    losses = model.loss(images, samples)
+    data, info = batch('joint')
+    losses, images = model.loss(data, info), data['inputs']
     logits = model.attribute_classifier(pooled(model.backbone, images))
     pairs = [
         (logit > 0, bool(a))
         for logit, a in zip(
             logits.flatten().tolist(),
-            samples['attributes'].flatten().tolist(),
+            data['attributes'].flatten().tolist(),
             strict=True,
         )
         if a != -1
@@ -369,11 +376,11 @@ def test_accuracies_are_percent_of_what_is_known():
         100 * right / len(pairs)
     )
     logits = model.identity_classifier(pooled(model.identity_backbone, images))
-    right = (logits.argmax(1) == samples['person_id']).sum().item()
+    right = (logits.argmax(1) == data['person_id']).sum().item()
     assert losses['source_accuracy'].item() == pytest.approx(100 * right / 5)
     # Nothing known: a number, not nan.
-    images, samples = batch('joint', known='none')
-    assert model.loss(images, samples)['attribute_accuracy'] == 0
+    losses = model.loss(*batch('joint', known='none'))
+    assert losses['attribute_accuracy'] == 0
 
 
 def test_source_copy_is_frozen_and_discarded():
@@ -381,21 +388,19 @@ def test_source_copy_is_frozen_and_discarded():
     expected = copy.deepcopy(
         nn.Sequential(model.backbone, model.attribute_classifier).state_dict()
     )
-    model.copy_source_branch()
+    model.prepare_stage('adapt', None)
     copied = nn.Sequential(model.source_backbone, model.source_classifier)
     assert not any(p.requires_grad for p in copied.parameters())
     for key, value in copied.state_dict().items():
         assert torch.equal(value, expected[key]), key
     # Soft labels of an older branch cannot come back.
-    model.loss(*batch('joint'))
-    with pytest.raises(ValueError, match="add dict.type='TJAIDLHook'"):
-        model.loss(*batch('adapt'))
+    model.prepare_stage('joint', None)
     assert not any('source' in key for key in model.state_dict())
 
 
 def test_checkpoint_within_the_adaptation():
     model = tj_aidl()
-    model.copy_source_branch()
+    model.prepare_stage('adapt', None)
     with torch.no_grad():
         model.attribute_classifier.weight.mul_(1.5)
     resumed = tj_aidl()
@@ -418,8 +423,8 @@ def test_checkpoint_within_the_adaptation():
 def test_predict(retrieval_feature, amp):
     model = tj_aidl(TJAIDL, retrieval_feature=retrieval_feature, amp=amp)
     model.eval()
-    images, samples = batch('joint')
-    images = images.float()
+    samples, _ = batch('joint')
+    images = samples.pop('inputs').float()
     attribute = pooled(model.backbone, images)
     identity = pooled(model.identity_backbone, images)
     assert not torch.allclose(attribute, identity)
@@ -446,11 +451,12 @@ def test_predict(retrieval_feature, amp):
 @pytest.mark.parametrize('stage', STAGES)
 def test_amp_keeps_the_losses_in_float32(stage):
     model, plain = tj_aidl(TJAIDL, amp=True), tj_aidl(TJAIDL)
-    model.copy_source_branch()
-    plain.copy_source_branch()
-    images, samples = batch(stage)
-    losses = model.loss(images.float(), samples)
-    for name, value in plain.loss(images.float(), samples).items():
+    model.prepare_stage('adapt', None)
+    plain.prepare_stage('adapt', None)
+    data, info = batch(stage)
+    data['inputs'] = data['inputs'].float()
+    losses = model.loss(data, info)
+    for name, value in plain.loss(data, info).items():
         assert losses[name].dtype == torch.float32
         if 'loss' in name:
             torch.testing.assert_close(
@@ -471,7 +477,10 @@ def test_branches_start_apart():
 @pytest.mark.parametrize(
     'changes, message',
     [
-        (dict(reduction='none'), "reduction must be one of .* 'none'"),
+        (
+            dict(loss_rec=dict(type='SquaredDistanceLoss', reduction='none')),
+            "reduction of SquaredDistanceLoss must be .* 'none'",
+        ),
         (dict(soft_labels='hard'), "soft_labels must be one of .* 'hard'"),
         (
             dict(retrieval_feature='both'),
@@ -479,7 +488,7 @@ def test_branches_start_apart():
         ),
         (
             dict(head=dict(type='IIAHead', num_attributes=30)),
-            'head.num_attributes is 30, but model.num_attributes is 4',
+            'head.num_attributes is 30, but it is 4 by',
         ),
     ],
 )
@@ -490,20 +499,14 @@ def test_options_that_do_not_fit(changes, message):
 
 def test_batches_that_do_not_fit():
     model = tj_aidl()
-    with pytest.raises(ValueError, match="'adapt'.*runs 'main': rename it"):
-        model.loss(*batch('main'))
     for stage in ('attribute', 'joint'):
-        images, samples = batch(stage)
+        data, info = batch(stage)
         other = torch.zeros(5, NUM_ATTRIBUTES + 3)
         with pytest.raises(ValueError, match=r'\(5, 7\).*\(5, 4\)'):
-            model.loss(images, samples | dict(attributes=other))
-        del samples['attributes']
-        message = f'{stage!r} learns .* the source needs attribute_file'
-        with pytest.raises(ValueError, match=message):
-            model.loss(images, samples)
-    images, samples = batch('identity')
-    del samples['attributes']
-    model.loss(images, samples)
+            model.loss(data | dict(attributes=other), info)
+    data, info = batch('identity')
+    del data['attributes']
+    model.loss(data, info)
 
 
 @pytest.mark.parametrize(

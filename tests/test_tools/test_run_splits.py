@@ -13,10 +13,10 @@ import tiny_mar
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
+from mmreid.models import BaseReID
 from mmreid.registry import HOOKS, MODELS
 from mmreid.synthetic import write_prid, write_viper
 
@@ -28,24 +28,35 @@ models = weakref.WeakSet()
 
 
 @MODELS.register_module(force=True)
-class TinyAdapter(BaseModel):
+class TinyBackbone(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(12, 4)
+
+    def forward(self, inputs):
+        pooled = torch.nn.functional.adaptive_avg_pool2d(inputs, (2, 2))
+        return self.linear(pooled.flatten(1))
+
+
+@MODELS.register_module(force=True)
+class TinyAdapter(BaseReID):
     """A feature that training moves; 'adapt' sees the target only."""
 
-    def __init__(self, amp=False):
-        super().__init__(MODELS.build(PREPROCESSOR))
-        self.linear = torch.nn.Linear(12, 4)
-        self.amp = amp
+    stages = dict(joint=dict(source=['person_id']), adapt=dict(target=[]))
+    follows = dict(adapt=['joint'])
+
+    def __init__(self, **kwargs):
+        super().__init__(
+            backbone=dict(type='TinyBackbone'),
+            data_preprocessor=PREPROCESSOR,
+            **kwargs,
+        )
         models.add(self)
 
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        pooled = torch.nn.functional.adaptive_avg_pool2d(inputs, (2, 2))
-        features = self.linear(pooled.flatten(1))
-        if mode == 'predict':
-            return [dict(features=features, **data_samples)]
-        if mode == 'tensor':
-            return features
-        if data_samples['stage'] == 'adapt':
-            assert set(data_samples['person_id'].tolist()) == {-1}
+    def loss(self, batch, info):
+        if info.stage == 'adapt':
+            assert set(batch['person_id'].tolist()) == {-1}
+        features = self.extract_feat(batch['inputs'])
         # Batch statistics: the outcome depends on who is in the batch.
         return dict(loss=features.std(0).sub(1).square().sum())
 
@@ -109,7 +120,7 @@ def config(data, tmp_path):
                 adapt=dict(batch_size=dict(target=4), max_iters=4),
             ),
         )
-        cfg.default_hooks.pop('mar')
+        cfg.default_hooks.pop('pair_mining')
         notes = dict(type='NoteHook', file=str(tmp_path / 'notes'))
         cfg.custom_hooks = [notes]
         cfg.merge_from_dict(
@@ -183,7 +194,8 @@ def test_adapts_each_split_anew(config, run, data):
         )
         tiny_mar.assert_same(ours['state_dict'], theirs['state_dict'])
         assert not torch.equal(
-            ours['state_dict']['linear.weight'], data.weights['linear.weight']
+            ours['state_dict']['backbone.linear.weight'],
+            data.weights['backbone.linear.weight'],
         )
     assert len({str(m) for m in metrics_of(result)}) == 2
 
@@ -475,7 +487,9 @@ def test_bad_input(config, run, data):
         config(), checkpoint='no.pth'
     )
     renamed = config(train_cfg__order=['joint', 'main'])
-    assert "has no stage 'adapt' in train_cfg.order" in error(renamed)
+    assert re.search(
+        'has no stage in .* that reads the target', error(renamed)
+    )
     assert 'num_splits must be 1 or more' in error(config(), '--splits', '0')
     nowhere = config(test_dataloader__dataset__data_root='/nowhere')
     assert "data_root '/nowhere' of VIPeR is no folder" in error(nowhere)

@@ -8,10 +8,10 @@ import argparse
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint, save_checkpoint
+from mmengine.runner import save_checkpoint
 
-from mmreid.apis import adapt_bn
-from mmreid.registry import DATASETS, MODELS
+from mmreid.apis import adapt_bn, init_model
+from mmreid.registry import DATASETS
 from mmreid.utils import exit_with_message
 
 
@@ -39,22 +39,18 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     cfg.model.amp = args.amp
-    cfg.model.backbone.pop('init_cfg', None)
     init_default_scope(cfg.default_scope)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    model = MODELS.build(cfg.model)
-    load_checkpoint(model, args.checkpoint, map_location='cpu')
-    model.to(args.device)
+    images = DATASETS.build(cfg.train_dataloader.dataset).images('target')
+    model = init_model(cfg, args.checkpoint, args.device)
     adapt_bn(
         model,
-        dataset,
-        dataset.domains['target'],
+        images,
         args.batch_size,
         num_workers=cfg.train_dataloader.get('num_workers', 0),
         seed=args.seed,
     )
     save_checkpoint(dict(state_dict=model.cpu().state_dict()), args.out)
-    print(f'Statistics of {dataset.num_target_images} images: {args.out}')
+    print(f'Statistics of {len(images)} images: {args.out}')
 
 
 if __name__ == '__main__':

@@ -13,16 +13,15 @@ import mmengine
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config, DictAction
-from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.utils.data import DataLoader
 
+from mmreid.apis import init_model
 from mmreid.datasets.samplers import DomainSampler
+from mmreid.engine import extract
 from mmreid.models import MAR, SoftMultilabelMiner, kth_largest_agreement
-from mmreid.registry import DATASETS, MODELS
+from mmreid.registry import DATASETS
 from mmreid.utils import exit_with_message
 
 COLUMNS = dict(
@@ -76,9 +75,8 @@ def build(args: argparse.Namespace) -> tuple:
     """The model, the labelled target and the size of its batches."""
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
-    cfg.model.backbone.pop('init_cfg', None)
     init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
+    model = init_model(cfg, args.checkpoint, args.device)
     data = cfg.train_dataloader.dataset
     stage = cfg.train_cfg.stages.get('main', dict(batch_size={}))
     batch_size = stage['batch_size'].get('target')
@@ -88,31 +86,12 @@ def build(args: argparse.Namespace) -> tuple:
             'train_dataloader.dataset.target and a '
             'train_cfg.stages.main.batch_size.target.'
         )
+    pipeline, target = data.get('pipeline'), data.target
+    # Its labels, which training erases, are what this table is about.
     dataset = DATASETS.build(
-        {
-            'pipeline': data.get('pipeline', ()),
-            **data.target,
-            'labelled': True,
-        }
-    )
-    load_checkpoint(model, args.checkpoint, map_location='cpu')
-    return model.to(args.device).eval(), dataset, batch_size
-
-
-def extract(model: MAR, dataset) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit-norm features (N, D), persons (N, ) and cameras (N, )."""
-    rows = []
-    for batch in DataLoader(dataset, 128, collate_fn=default_collate):
-        data = model.data_preprocessor(batch, False)
-        samples = data['data_samples']
-        rows.append(
-            (
-                F.normalize(model.extract_feat(data['inputs'])),
-                samples['person_id'],
-                samples['camera_id'],
-            )
-        )
-    return tuple(map(torch.cat, zip(*rows, strict=True)))
+        dict(type=data.type, pipeline=pipeline, target=target)
+    ).labelled('target')
+    return model, dataset, batch_size
 
 
 def measure(
@@ -213,7 +192,8 @@ def main() -> None:
         dict(target=range(len(dataset))), dict(target=batch_size), args.seed
     )
     batches = [sampler.batch(k) for k in range(args.batches)]
-    features, person_id, camera_id = extract(model, dataset)
+    target = extract(model, dataset.images('target'), 'target')
+    features = F.normalize(target.features)
     cosine = model.head.reference_cosine(features)
     rows = []
     for scale in args.scales:
@@ -221,7 +201,12 @@ def main() -> None:
         soft_multilabel = model.head.log_soft_multilabel(cosine).exp_()
         for ratio in args.ratios:
             row = measure(
-                features, soft_multilabel, person_id, camera_id, ratio, batches
+                features,
+                soft_multilabel,
+                target.person_id,
+                target.camera_id,
+                ratio,
+                batches,
             )
             rows.append(dict(scale=scale, **row))
     print(

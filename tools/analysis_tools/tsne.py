@@ -13,15 +13,12 @@ import os.path as osp
 from collections import defaultdict
 
 import numpy as np
-import torch
 from mmengine.config import Config, DictAction
-from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
 
-from mmreid.registry import DATASETS, MODELS
+from mmreid.apis import init_model
+from mmreid.engine import extract
+from mmreid.registry import DATASETS
 from mmreid.utils import exit_with_message, ranking_evaluators, use_validation
 from mmreid.visualization import draw_tsne, embed_tsne
 
@@ -109,20 +106,6 @@ def metric_of(cfg: Config) -> str:
     return metrics[0] if metrics else 'cosine'
 
 
-@torch.inference_mode()
-def extract(
-    cfg: Config, checkpoint: str, dataset: Dataset, args: argparse.Namespace
-) -> Tensor:
-    """Retrieval features of the images, (N, D)."""
-    # The checkpoint has all weights: others need not be downloaded.
-    cfg.model.backbone.pop('init_cfg', None)
-    model = MODELS.build(cfg.model)
-    load_checkpoint(model, checkpoint, map_location='cpu')
-    model.to(args.device).eval()
-    loader = DataLoader(dataset, args.batch_size, collate_fn=default_collate)
-    return torch.cat([model.test_step(b)[0]['features'] for b in loader])
-
-
 def main() -> None:
     args = parse_args()
     panels = [load_panel(entry, args) for entry in args.checkpoints]
@@ -153,8 +136,12 @@ def main() -> None:
                 f"'{panels[0][0].filename}': give all panels the same test "
                 'set.'
             )
-        features = extract(cfg, checkpoint, Subset(dataset, indices), args)
-        embeddings.append(embed_tsne(features, metric_of(cfg)))
+        found = extract(
+            init_model(cfg, checkpoint, args.device),
+            dataset.get_subset(indices),
+            batch_size=args.batch_size,
+        )
+        embeddings.append(embed_tsne(found.features, metric_of(cfg)))
     draw_tsne(
         embeddings,
         names,

@@ -20,7 +20,7 @@ train_dataloader = dict(
     num_workers=4,
     pin_memory=True,
     dataset=dict(
-        type='CrossDomainDataset',
+        type='DomainDataset',
         source=[
             dict(type='CUHK01', data_root=data_root + '/cuhk01'),
             dict(type='ReIDManifest', ann_file=data_root + '/cuhk03/labeled.csv')
@@ -41,6 +41,3 @@ val_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
 test_evaluator = val_evaluator
 val_cfg = dict()
 test_cfg = dict()
-
-# Reads the target's labels for the log, never for a loss.
-custom_hooks = [dict(type='MiningPurityHook', dataset=market1501)]

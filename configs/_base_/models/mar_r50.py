@@ -14,15 +14,16 @@ model = dict(
     head=dict(
         type='ReferenceAgentHead',
         num_agents=4101,
-        in_channels=2048,
-        scale=30),
+        scale=30),  # s
     miner=dict(
         type='SoftMultilabelMiner',
         ratio=0.005,  # p
         threshold='ema'),
     memory=dict(type='SoftMultilabelMemory', momentum=0.9),
-    lambda1=2e-4,  # of L_CML
-    lambda2=50,  # of L_RAL
-    beta=0.2,  # of L_RJ in L_RAL
-    margin=1.0,  # m
-    mdl_start_epoch=1)
+    loss_al=dict(type='CrossEntropyLoss', loss_weight=50),  # lambda_2
+    loss_rj=dict(
+        type='RJLoss',
+        margin=1.0,  # m
+        loss_weight=10),  # lambda_2 beta = 50 * 0.2
+    loss_cml=dict(type='CMLLoss', loss_weight=2e-4),  # lambda_1
+    loss_mdl=dict(type='MDLLoss', loss_weight=1))

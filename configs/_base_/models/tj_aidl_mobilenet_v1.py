@@ -18,9 +18,13 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint=weights)),
     num_identities=751,
     num_attributes=27,  # m
-    in_channels=1024,
     head=dict(type='IIAHead', hidden_channels=(512, 128)),
-    lambda1=10,  # of L_rec
-    lambda2=10,  # of L_ID-transfer
-    reduction='mean',
+    # Eq. 3 and 4 are printed as squared norms ('sum') and called mean square
+    # errors ('mean').
+    loss_rec=dict(
+        type='SquaredDistanceLoss', reduction='mean',
+        loss_weight=10),  # lambda_1
+    loss_id_transfer=dict(
+        type='SquaredDistanceLoss', reduction='mean',
+        loss_weight=10),  # lambda_2
     soft_labels='source')

@@ -1,3 +1,11 @@
-from .domain_sampler import DomainSampler
+from .domain_sampler import DomainDraw, DomainSampler, uses_labels
+from .identity_sampler import IdentitySampler
+from .shuffle_sampler import ShuffleSampler
 
-__all__ = ['DomainSampler']
+__all__ = [
+    'DomainDraw',
+    'DomainSampler',
+    'IdentitySampler',
+    'ShuffleSampler',
+    'uses_labels',
+]

@@ -1,15 +1,15 @@
-from .mar_hook import MARHook
-from .mining_purity_hook import MiningPurityHook
-from .stage_hook import StageHook
+from .full_batch_hook import FullBatchHook
+from .pair_mining_hook import PairMiningHook
+from .pseudo_label_hook import PseudoLabelHook
+from .stage_switch_hook import StageSwitchHook
 from .sync_norm_stats_hook import SyncNormStatsHook
-from .tj_aidl_hook import TJAIDLHook
 from .unreadable_image_hook import UnreadableImageHook
 
 __all__ = [
-    'MARHook',
-    'MiningPurityHook',
-    'StageHook',
+    'FullBatchHook',
+    'PairMiningHook',
+    'PseudoLabelHook',
+    'StageSwitchHook',
     'SyncNormStatsHook',
-    'TJAIDLHook',
     'UnreadableImageHook',
 ]

@@ -38,7 +38,7 @@ class UnreadableImageHook(Hook):
         if not skipped:
             return
         dataset = runner.train_loop.dataset
-        spans = list(dataset.domains.values())
+        spans = [domain.span for domain in dataset.domains.values()]
         paths = [
             dataset.get_data_info(spans[domain][index])['img_path']
             for domain, index in sorted(skipped)

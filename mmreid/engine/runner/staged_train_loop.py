@@ -1,48 +1,20 @@
 import copy
 import logging
-from dataclasses import dataclass
 
+import numpy as np
 from mmengine.dataset import default_collate
 from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from mmreid.datasets.samplers import DomainSampler
+from mmreid.datasets.samplers import DomainSampler, uses_labels
 from mmreid.registry import DATASETS, LOOPS
+from mmreid.structures import BatchInfo, FeatureSet, Stage
 
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the training.
-
-    Attributes:
-        name (str): Its name in ``train_cfg.stages``.
-        number (int): Its place, from 0.
-        begin (int): First iteration.
-        end (int): Iteration it stops before.
-        epoch_length (int): Iterations per epoch.
-        first_epoch (int): Epochs that the stages before it have.
-        batch_size (dict[str, int]): Images per domain and batch.
-        val_interval (int): Epochs between validations.
-        optim_wrapper (dict): Config of its optimiser.
-        param_scheduler (list[dict]): Configs of its schedulers.
-    """
-
-    name: str
-    number: int
-    begin: int
-    end: int
-    epoch_length: int
-    first_epoch: int
-    batch_size: dict
-    val_interval: int
-    optim_wrapper: dict
-    param_scheduler: list
-
-    def epoch(self, iteration: int) -> int:
-        """Epoch within the stage, from 0."""
-        return (iteration - self.begin) // self.epoch_length
+from ..extraction import extract
+from ..hooks import StageSwitchHook
+from ..hooks.utils import algorithm_of
 
 
 @LOOPS.register_module()
@@ -54,27 +26,32 @@ class StagedTrainLoop(BaseLoop):
     starts at its batch, in the time of one shuffle. Each stage starts with
     a fresh optimiser.
 
-    Hooks may define ``before_stage(runner, stage)`` and
+    The loop asks the algorithm to :meth:`BaseReID.check` model, stages and
+    data before anything trains, and hands it each batch with a
+    :class:`BatchInfo`. Hooks may define ``before_stage(runner, stage)`` and
     ``after_stage(runner, stage)``; both also run when a stage is entered by
-    resuming. The training batch reaches the model with, in its
-    ``data_samples``, the integers ``seed``, ``iteration``, ``stage_epoch``,
-    ``num_source`` (images of the domain 'source', which come first) and the
-    string ``stage``.
+    resuming. :class:`StageSwitchHook` must be among them.
+
+    One loader spans a stage, except where a sampler draws by pseudo-labels:
+    there each epoch has its own, made after ``before_train_epoch``.
 
     Args:
         runner (Runner): The runner.
-        dataloader (dict): ``dataset`` (config of a data set with
-            ``domains``, such as :class:`CrossDomainDataset`) and arguments
-            of :class:`torch.utils.data.DataLoader` except for sampler and
-            batch size, which are the stage's.
+        dataloader (dict): ``dataset`` (config of a
+            :class:`DomainDataset`) and arguments of
+            :class:`torch.utils.data.DataLoader` except for sampler and batch
+            size, which are the stage's.
         stages (dict[str, dict]): Name -> dict of ``batch_size`` (images
-            per domain over all ranks, e.g. ``dict(source=184, target=184)``;
-            an epoch is one pass over the first domain of the data set that
-            it names), ``max_epochs`` or ``max_iters``, and optionally
+            per domain over all ranks, e.g. ``dict(source=184, target=184)``),
+            ``max_epochs`` or ``max_iters``, and optionally ``sampler`` (per
+            domain, what draws from it, such as
+            ``dict(target=dict(type='IdentitySampler'))``; default:
+            ``ShuffleSampler``), ``epoch_length`` in iterations (default: one
+            pass over the first domain, by name, of ``batch_size``),
             ``optim_wrapper`` (default: the config's own), a list
-            ``param_scheduler`` counting epochs from the start of the stage,
-            and ``val_interval`` in epochs (default: at the stage's end
-            only).
+            ``param_scheduler`` counting epochs from the start of the stage
+            and ending with it unless it says otherwise, and ``val_interval``
+            in epochs (default: at the stage's end only).
         order (list[str]): The names of those to train, in order. (A list,
             for MMEngine sorts the keys of a config that it writes to the
             work dir.) Stages that it leaves out are not trained, so that a
@@ -102,7 +79,17 @@ class StagedTrainLoop(BaseLoop):
                 f'{sorted(stages)}, each once, but is {list(order)}.'
             )
         self.stages = self._parse({name: stages[name] for name in order})
-        super().__init__(runner, self._build_dataloader(self.stages[0], 0))
+        self.algorithm = algorithm_of(runner)
+        self.algorithm.check(self.stages, self.dataset)
+        self._labels_of: dict[str, tuple] = {}
+        first = self.stages[0]
+        # Whether it can be built shows now; without pseudo-labels it cannot.
+        super().__init__(
+            runner,
+            DataLoader(self.dataset, 1, sampler=[])
+            if self._draws_by_pseudo_labels(first)
+            else self._build_dataloader(first, 0),
+        )
         names = [stage.name for stage in self.stages]
         if first_stage is not None and first_stage not in names:
             raise ValueError(
@@ -113,9 +100,6 @@ class StagedTrainLoop(BaseLoop):
         self._iter = start.begin
         self._epoch = start.first_epoch
         self.stop_training = False
-        # Tells the loop, on resuming, which optimiser to build; the loop
-        # cannot work without it, so configs need not list it.
-        runner.register_hook(dict(type='mmreid.StageHook'), 'VERY_HIGH')
         runner.optim_wrapper = self._build_optim_wrapper(start)
         # Runner.train builds these next, once it has this loop.
         runner.param_schedulers = self._schedulers(start)
@@ -132,9 +116,9 @@ class StagedTrainLoop(BaseLoop):
                     'dict(source=64).'
                 )
             batch_size = dict(cfg.pop('batch_size'))
-            length = DomainSampler(
-                self.dataset.domains, batch_size, seed=0
-            ).epoch_length
+            # Made for what it checks, too.
+            one_pass = DomainSampler(self._spans, batch_size, seed=0)
+            length = cfg.pop('epoch_length', None) or one_pass.epoch_length
             max_epochs = cfg.pop('max_epochs', None)
             max_iters = cfg.pop('max_iters', None)
             if (max_epochs is None) == (max_iters is None):
@@ -152,6 +136,7 @@ class StagedTrainLoop(BaseLoop):
                 epoch_length=length,
                 first_epoch=first_epoch,
                 batch_size=batch_size,
+                sampler=dict(cfg.pop('sampler', {})),
                 val_interval=cfg.pop('val_interval', 0),
                 optim_wrapper=cfg.pop(
                     'optim_wrapper', self._runner.optim_wrapper
@@ -164,17 +149,58 @@ class StagedTrainLoop(BaseLoop):
                 )
             parsed.append(stage)
             begin = stage.end
-            first_epoch += -(-max_iters // length)
+            first_epoch += stage.num_epochs
         return parsed
 
-    def _build_dataloader(self, stage: Stage, begin: int) -> DataLoader:
+    @property
+    def _spans(self) -> dict[str, range]:
+        return {name: d.span for name, d in self.dataset.domains.items()}
+
+    def _draws_by_pseudo_labels(self, stage: Stage) -> bool:
+        return any(
+            uses_labels(cfg)
+            and self.algorithm.sampling_labels(name) is not None
+            for name, cfg in stage.sampler.items()
+        )
+
+    def _sampling_labels(self, stage: Stage) -> dict[str, tuple]:
+        """Labels and cameras of the domains that are drawn by them."""
+        found = {}
+        for name, cfg in stage.sampler.items():
+            if not uses_labels(cfg):
+                continue
+            if name not in self._labels_of:
+                self._labels_of[name] = (
+                    self.dataset.person_ids(name),
+                    self.dataset.camera_ids(name),
+                )
+            labels, cameras = self._labels_of[name]
+            pseudo = self.algorithm.sampling_labels(name)
+            if pseudo is not None:
+                labels = pseudo.cpu().numpy()
+            elif not self.dataset.domains[name].labelled:
+                raise ValueError(
+                    f'{cfg["type"]} of stage {stage.name!r} '
+                    f'draws by identities, but the {name} images have none '
+                    f'and {type(self.algorithm).__name__} makes no '
+                    'pseudo-labels: take another sampler.'
+                )
+            found[name] = (np.asarray(labels), cameras)
+        return found
+
+    def _build_dataloader(
+        self, stage: Stage, begin: int, end: int | None = None
+    ) -> DataLoader:
         sampler = DomainSampler(
-            self.dataset.domains,
+            self._spans,
             stage.batch_size,
             seed=self._runner.seed,
             stream=stage.number,
+            samplers=stage.sampler,
+            labels=self._sampling_labels(stage),
+            epoch_length=stage.epoch_length,
             begin=begin - stage.begin,
-            end=stage.end - stage.begin,
+            end=(stage.end if end is None else end) - stage.begin,
         )
         return DataLoader(
             self.dataset,
@@ -206,14 +232,11 @@ class StagedTrainLoop(BaseLoop):
         for cfg in stage.param_scheduler:
             cfg = dict(cfg)
             if cfg.get('by_epoch', True):
-                max_epochs = -(
-                    -(stage.end - stage.begin) // stage.epoch_length
-                )
-                cfg.setdefault('end', max_epochs)
+                cfg.setdefault('end', stage.num_epochs)
                 cfg['convert_to_iter_based'] = True
                 cfg['epoch_length'] = stage.epoch_length
             else:
-                cfg.setdefault('end', stage.end - stage.begin)
+                cfg.setdefault('end', stage.length)
             schedulers.append(cfg)
         return schedulers
 
@@ -242,9 +265,7 @@ class StagedTrainLoop(BaseLoop):
     def max_epochs(self) -> int:
         """Epochs of all stages."""
         last = self.stages[-1]
-        return last.first_epoch + -(
-            -(last.end - last.begin) // last.epoch_length
-        )
+        return last.first_epoch + last.num_epochs
 
     @property
     def max_iters(self) -> int:
@@ -266,9 +287,53 @@ class StagedTrainLoop(BaseLoop):
         """Current stage."""
         return self.stage_at(self._iter)
 
+    def seen(self) -> list[dict]:
+        """The data of the stages up to the current one, in plain types."""
+        seen = []
+        for stage in self.stages[: self.entered.number + 1]:
+            for name in stage.batch_size:
+                for dataset in self.dataset.domains[name].datasets:
+                    item = dict(
+                        dataset=dataset.metainfo['dataset_name'],
+                        split=dataset.split,
+                        labelled=dataset.labelled,
+                        num_images=len(dataset),
+                        holds_test_images=dataset.holds_test_images,
+                    )
+                    if item not in seen:
+                        seen.append(item)
+        return seen
+
+    def extract(self, domain: str) -> FeatureSet:
+        """Features of every training image of a domain, on every rank.
+
+        Args:
+            domain (str): Its name.
+
+        Returns:
+            FeatureSet: In the order of the images' indices in the domain,
+            see :func:`mmreid.engine.extract`.
+        """
+        return extract(
+            self.runner.model,
+            self.dataset.images(domain),
+            domain,
+            num_workers=self._loader_args.get('num_workers', 0),
+        )
+
     def run(self):
-        """Train what is left of the stages."""
+        """Train what is left of the stages.
+
+        Raises:
+            ValueError: If no hook switches the stages.
+        """
         runner = self.runner
+        if not any(isinstance(h, StageSwitchHook) for h in runner.hooks):
+            raise ValueError(
+                'No hook would let the algorithm prepare its stages: add '
+                "stage_switch=dict(type='StageSwitchHook') to default_hooks, "
+                'or inherit configs/_base_/default_runtime.py.'
+            )
         runner.call_hook('before_train')
         while self._iter < self.max_iters and not self.stop_training:
             stage = self.stage
@@ -281,37 +346,54 @@ class StagedTrainLoop(BaseLoop):
 
     def _run_stage(self, stage: Stage) -> None:
         runner = self.runner
-        self.dataloader = self._build_dataloader(stage, self._iter)
-        num_source = stage.batch_size.get('source', 0) // get_world_size()
+        per_epoch = self._draws_by_pseudo_labels(stage)
         self._epoch = stage.first_epoch + stage.epoch(self._iter)
-        runner.call_hook('before_train_epoch')
-        for data_batch in self.dataloader:
-            runner.model.train()
-            data_batch['data_samples'].update(
-                seed=runner.seed,
-                iteration=self._iter,
-                stage=stage.name,
-                stage_epoch=stage.epoch(self._iter),
-                num_source=num_source,
-            )
-            self._run_iter(data_batch)
-            last = self._iter == stage.end
-            if last or stage.epoch(self._iter) > stage.epoch(self._iter - 1):
-                runner.call_hook('after_train_epoch')
-                self._epoch += 1
-                epochs = self._epoch - stage.first_epoch
-                if runner.val_loop is not None and (
-                    last
-                    or (stage.val_interval and not epochs % stage.val_interval)
-                ):
-                    runner.val_loop.run()
-                if not last:
-                    runner.call_hook('before_train_epoch')
-            if self.stop_training:
-                break
+        if not per_epoch:
+            self.dataloader = self._build_dataloader(stage, self._iter)
+            batches = iter(self.dataloader)
+        while self._iter < stage.end and not self.stop_training:
+            runner.call_hook('before_train_epoch')
+            end = stage.epoch_end(self._iter)
+            if per_epoch:
+                self.dataloader = self._build_dataloader(
+                    stage, self._iter, end
+                )
+                batches = iter(self.dataloader)
+            while self._iter < end and not self.stop_training:
+                runner.model.train()
+                self._run_iter(stage, next(batches))
+            if self._iter == end:
+                self._end_epoch(stage)
 
-    def _run_iter(self, data_batch: dict) -> None:
+    def _end_epoch(self, stage: Stage) -> None:
         runner = self.runner
+        runner.call_hook('after_train_epoch')
+        self._epoch += 1
+        epochs = self._epoch - stage.first_epoch
+        if runner.val_loop is not None and (
+            self._iter == stage.end
+            or (stage.val_interval and not epochs % stage.val_interval)
+        ):
+            runner.val_loop.run()
+
+    def _info(self, stage: Stage) -> BatchInfo:
+        domains, start = {}, 0
+        for name in self.dataset.domains:
+            if name in stage.batch_size:
+                num = stage.batch_size[name] // get_world_size()
+                domains[name] = slice(start, start + num)
+                start += num
+        return BatchInfo(
+            stage=stage.name,
+            epoch=stage.epoch(self._iter),
+            iteration=self._iter,
+            seed=self.runner.seed,
+            domains=domains,
+        )
+
+    def _run_iter(self, stage: Stage, data_batch: dict) -> None:
+        runner = self.runner
+        data_batch['info'] = self._info(stage)
         runner.call_hook(
             'before_train_iter', batch_idx=self._iter, data_batch=data_batch
         )

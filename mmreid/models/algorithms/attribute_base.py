@@ -1,8 +1,10 @@
+from collections.abc import Sequence
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid.registry import MODELS
+from mmreid.structures import Stage
 
 from .base import BaseReID
 
@@ -18,63 +20,70 @@ class AttributeReID(BaseReID):
     Args:
         num_identities (int): Identities of the source.
         num_attributes (int): Attributes m of the source.
-        in_channels (int): Length D of the backbone's feature.
+        loss_id (dict): Config of L_id (Eq. 1). Defaults to
+            ``dict(type='CrossEntropyLoss')``.
+        loss_att (dict): Config of L_att (Eq. 2). Defaults to
+            ``dict(type='AttributeLoss')``.
         **kwargs: See :class:`BaseReID`.
     """
-
-    stage_domains: dict[str, str] = {}
-    """The stages of the training, and which domain's images each takes."""
 
     def __init__(
         self,
         num_identities: int,
         num_attributes: int,
-        in_channels: int,
+        loss_id: dict = dict(type='CrossEntropyLoss'),  # noqa: B006
+        loss_att: dict = dict(type='AttributeLoss'),  # noqa: B006
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.in_channels = in_channels
-        self.identity_classifier = nn.Linear(in_channels, num_identities)
-        self.attribute_classifier = nn.Linear(in_channels, num_attributes)
-        self.loss_attribute = MODELS.build(dict(type='AttributeLoss'))
+        length = self.feature_length
+        self.identity_classifier = nn.Linear(length, num_identities)
+        self.attribute_classifier = nn.Linear(length, num_attributes)
+        self.loss_id = MODELS.build(loss_id)
+        self.loss_att = MODELS.build(loss_att)
 
-    def run_backbone(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
-        """Pooled features of a branch, (N, D).
+    def check(self, stages: Sequence[Stage], dataset) -> None:
+        """See :meth:`BaseReID.check`.
 
         Raises:
-            ValueError: If D is not ``in_channels``.
+            ValueError: If the model has not as many identities or attributes
+                as the source.
         """
-        features = super().run_backbone(backbone, inputs)
-        if features.shape[1] != self.in_channels:
-            raise ValueError(
-                f'The backbone gives {features.shape[1]} channels, but '
-                f'model.in_channels is {self.in_channels}: set it to '
-                f'{features.shape[1]}.'
+        super().check(stages, dataset)
+        read = {
+            label
+            for stage in stages
+            for labels in self.stages[stage.name].values()
+            for label in labels
+        }
+        source = dataset.domains.get('source')
+        if 'person_id' in read:
+            _check_size(
+                'num_identities',
+                self.identity_classifier.out_features,
+                'identities',
+                source.num_identities,
             )
-        return features
-
-    def check_stage(self, stage: str) -> None:
-        """Raise a ``ValueError`` if the algorithm has no such stage."""
-        if stage not in self.stage_domains:
-            raise ValueError(
-                f'{type(self).__name__} has the stages '
-                f'{[*self.stage_domains]}, but the training loop runs '
-                f'{stage!r}: rename it in train_cfg.'
+        if source and source.attribute_names:
+            _check_size(
+                'num_attributes',
+                self.attribute_classifier.out_features,
+                'attributes',
+                len(source.attribute_names),
             )
 
-    def identity_losses(self, features: Tensor, data_samples: dict) -> dict:
-        """L_id (Eq. 1), softmax cross entropy, and its accuracy in percent.
+    def identity_losses(self, features: Tensor, person_id: Tensor) -> dict:
+        """L_id (Eq. 1), and its accuracy in percent.
 
         Args:
             features (Tensor): (N, D).
-            data_samples (dict): With ``person_id`` (N, ).
+            person_id (Tensor): (N, ).
         """
         logits = self.identity_classifier(features)
-        person_id = data_samples['person_id']
         with torch.no_grad():
             correct = (logits.argmax(1) == person_id).float()
         return dict(
-            loss_id=F.cross_entropy(logits, person_id),
+            loss_id=self.loss_id(logits, person_id),
             source_accuracy=correct.mean() * 100,
         )
 
@@ -85,28 +94,13 @@ class AttributeReID(BaseReID):
             logits (Tensor): (N, m).
             labels (Tensor): (N, m), 1, 0 or, unknown, -1.
         """
-        loss = self.loss_attribute(logits, labels)
+        loss = self.loss_att(logits, labels)
         with torch.no_grad():
             correct = ((logits > 0) == labels).float()
             num_known = (labels >= 0).sum().clamp(min=1)
         return dict(
             loss_att=loss, attribute_accuracy=correct.sum() / num_known * 100
         )
-
-    @staticmethod
-    def attribute_labels(data_samples: dict) -> Tensor:
-        """The batch's ``attributes``, (N, m).
-
-        Raises:
-            ValueError: If it has none.
-        """
-        if 'attributes' not in data_samples:
-            raise ValueError(
-                f'The stage {data_samples["stage"]!r} learns attributes, but '
-                "the batch has no 'attributes': the source needs "
-                'attribute_file.'
-            )
-        return data_samples['attributes']
 
     def predict(self, inputs: Tensor, data_samples: dict) -> list[dict]:
         """One dict, ``data_samples`` with ``features`` and
@@ -124,7 +118,8 @@ class AttributeReID(BaseReID):
         """The retrieval features, given those of ``backbone``, (N, D)."""
         return features
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def check_weights(self, state_dict: dict, prefix: str) -> None:
+        """Raise a ``ValueError`` if a checkpoint has other classifiers."""
         for what, option in (
             ('identity', 'num_identities'),
             ('attribute', 'num_attributes'),
@@ -137,8 +132,14 @@ class AttributeReID(BaseReID):
                     f'The checkpoint holds an {what} classifier of '
                     f'{stored.shape[0]} classes on {stored.shape[1]} '
                     f'channels, but the config has {own.shape[0]} on '
-                    f'{own.shape[1]}: set model.{option}, and '
-                    'model.in_channels with the backbone, to those of the '
-                    'checkpoint, or take another checkpoint.'
+                    f'{own.shape[1]}: set model.{option} and the backbone to '
+                    'those of the checkpoint, or take another checkpoint.'
                 )
-        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check_size(option: str, size: int, what: str, num: int) -> None:
+    if size != num:
+        raise ValueError(
+            f'model.{option} is {size}, but the source has {num} {what}: set '
+            f'it to {num}.'
+        )

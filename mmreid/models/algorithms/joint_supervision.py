@@ -1,6 +1,7 @@
 from torch import Tensor
 
 from mmreid.registry import MODELS
+from mmreid.structures import BatchInfo
 
 from .attribute_base import AttributeReID
 
@@ -16,44 +17,37 @@ class JointSupervision(AttributeReID):
     Args:
         num_identities (int): Identities of the source. Defaults to 751.
         num_attributes (int): Attributes m of the source. Defaults to 27.
-        in_channels (int): Length D of the backbone's feature. Defaults to
-            1024.
-        **kwargs: See :class:`BaseReID`.
+        **kwargs: See :class:`AttributeReID`.
     """
 
-    stage_domains = dict(joint='source')
+    stages = dict(joint=dict(source=['person_id', 'attributes']))
 
     def __init__(
         self,
         num_identities: int = 751,
         num_attributes: int = 27,
-        in_channels: int = 1024,
         **kwargs,
     ) -> None:
-        super().__init__(num_identities, num_attributes, in_channels, **kwargs)
+        super().__init__(num_identities, num_attributes, **kwargs)
 
-    def loss(self, inputs: Tensor, data_samples: dict) -> dict:
+    def loss(self, batch: dict[str, Tensor], info: BatchInfo) -> dict:
         """L_id + L_att of source images.
 
         Args:
-            inputs (Tensor): (N, 3, H, W).
-            data_samples (dict): Tensors ``person_id`` (N, ) and
-                ``attributes`` (N, m), 1, 0 or, unknown, -1; and ``stage``.
+            batch (dict[str, Tensor]): See :meth:`BaseReID.loss`.
+            info (BatchInfo): Of the batch.
 
         Returns:
             dict: ``loss_id`` and ``loss_att``; ``source_accuracy`` and
             ``attribute_accuracy`` in percent.
 
         Raises:
-            ValueError: If there is no such stage, or if ``attributes`` are
-                missing or not m.
+            ValueError: If ``attributes`` are not m.
         """
-        self.check_stage(data_samples['stage'])
-        labels = self.attribute_labels(data_samples)
-        features = self.run_backbone(self.backbone, inputs)
+        source = info.part(batch, 'source')
+        features = self.run_backbone(self.backbone, source['inputs'])
+        logits = self.attribute_classifier(features)
         return dict(
-            **self.identity_losses(features, data_samples),
-            **self.attribute_losses(
-                self.attribute_classifier(features), labels
-            ),
+            **self.identity_losses(features, source['person_id']),
+            **self.attribute_losses(logits, source['attributes']),
         )

@@ -1,11 +1,16 @@
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid.registry import MODELS
+from mmreid.structures import BatchInfo, Stage
 
+from ..losses import camera_statistics
 from ..utils import gather_batch
-from .base import BaseReID
+from .base import BaseReID, Extract
 
 
 @MODELS.register_module()
@@ -18,33 +23,52 @@ class MAR(BaseReID):
     ``L_MAR = L_MDL + lambda_1 L_CML + lambda_2 (L_AL + beta L_RJ)``
     (Eq. 9, 10).
 
-    In the stage ``pretrain`` of the training loop the loss is L_AL alone,
-    without unit norm; in the stage ``main`` it is L_MAR on the unit sphere.
-    Source and target images go through the backbone separately, source
-    first: batch normalisation sees one domain at a time.
+    In the stage ``pretrain`` the loss is L_AL alone, without unit norm; in
+    the stage ``main`` it is L_MAR on the unit sphere. As ``main`` begins, one
+    deterministic pass in eval mode with test transforms over every image (the
+    published code takes one augmented epoch) gives the scale of the cosines
+    if it is to be measured, the initial threshold T and the references of
+    L_CML. Source and target images go through the backbone separately,
+    source first: batch normalisation sees one domain at a time.
 
     Every loss is that of the *global* batch on every rank (see
     :func:`gather_batch`), so threshold, references and memory, which live
     in buffers, are equal on all ranks.
 
     Args:
-        head (dict): Config of :class:`ReferenceAgentHead`.
+        head (dict): Config of :class:`ReferenceAgentHead`; ``in_channels``
+            is the model's.
         miner (dict, optional): Config of the pair miner. None trains without
             L_MDL. Defaults to ``dict(type='SoftMultilabelMiner')``.
         memory (dict, optional): Config of :class:`SoftMultilabelMemory`. None
             mines with the batch's own soft multilabels, the paper's text.
             Defaults to ``dict(type='SoftMultilabelMemory')``.
-        lambda1 (float): Weight of L_CML. Defaults to 2e-4.
-        lambda2 (float): Weight of L_RAL. Defaults to 50.
-        beta (float): Weight of L_RJ in L_RAL. Defaults to 0.2.
-        mdl_weight (float): Weight of L_MDL; the paper has none. Defaults
-            to 1.
-        margin (float): Margin m of L_RJ. Defaults to 1.
-        mdl_start_epoch (int): First epoch of the main stage, counted from
-            0, that mines: before it L_MDL is zero, memory and threshold
-            untouched. Defaults to 1.
+        references (dict): Config of :class:`CameraReferences`. Defaults to
+            ``dict(type='CameraReferences')``.
+        loss_pretrain (dict): Config of L_AL in the stage ``pretrain``.
+            Defaults to ``dict(type='CrossEntropyLoss')``.
+        loss_al (dict): Config of L_AL (Eq. 7). Defaults to
+            ``dict(type='CrossEntropyLoss', loss_weight=50)``.
+        loss_rj (dict): Config of L_RJ (Eq. 8). Defaults to
+            ``dict(type='RJLoss', loss_weight=10)``, lambda_2 beta.
+        loss_cml (dict): Config of L_CML (Eq. 6). Defaults to
+            ``dict(type='CMLLoss', loss_weight=2e-4)``.
+        loss_mdl (dict): Config of L_MDL (Eq. 4). Defaults to
+            ``dict(type='MDLLoss')``.
         **kwargs: See :class:`BaseReID`.
+
+    Attributes:
+        mined_pairs (tuple[Tensor, Tensor, Tensor], optional): Target images
+            and kind of the pairs of the last step, for diagnostics: first
+            and second (k, ), and whether positive (k, ).
     """
+
+    stages = dict(
+        pretrain=dict(source=['person_id']),
+        main=dict(source=['person_id'], target=['camera_id']),
+    )
+    follows = dict(main=['pretrain'])
+    stage_state = ('memory', 'references', 'miner')
 
     def __init__(
         self,
@@ -53,76 +77,147 @@ class MAR(BaseReID):
         memory: dict | None = dict(  # noqa: B006
             type='SoftMultilabelMemory'
         ),
-        lambda1: float = 2e-4,
-        lambda2: float = 50.0,
-        beta: float = 0.2,
-        mdl_weight: float = 1.0,
-        margin: float = 1.0,
-        mdl_start_epoch: int = 1,
+        references: dict = dict(type='CameraReferences'),  # noqa: B006
+        loss_pretrain: dict = dict(type='CrossEntropyLoss'),  # noqa: B006
+        loss_al: dict = dict(  # noqa: B006
+            type='CrossEntropyLoss', loss_weight=50
+        ),
+        loss_rj: dict = dict(type='RJLoss', loss_weight=10),  # noqa: B006
+        loss_cml: dict = dict(type='CMLLoss', loss_weight=2e-4),  # noqa: B006
+        loss_mdl: dict = dict(type='MDLLoss'),  # noqa: B006
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.head = MODELS.build(head)
+        self.head = MODELS.build(
+            self.with_sizes(
+                'model.head', head, in_channels=self.feature_length
+            )
+        )
         self.miner = miner and MODELS.build(miner)
         self.memory = memory and MODELS.build(memory)
-        self.loss_mdl = MODELS.build(dict(type='MDLLoss'))
-        self.loss_cml = MODELS.build(dict(type='CMLLoss'))
-        self.loss_rj = MODELS.build(dict(type='RJLoss', margin=margin))
-        self.lambda1 = lambda1
-        self.lambda2 = lambda2
-        self.beta = beta
-        self.mdl_weight = mdl_weight
-        self.mdl_start_epoch = mdl_start_epoch
-        # What the last step mined, for diagnostics outside the model.
+        self.references = MODELS.build(references)
+        self.loss_pretrain = MODELS.build(loss_pretrain)
+        self.loss_al = MODELS.build(loss_al)
+        self.loss_rj = MODELS.build(loss_rj)
+        self.loss_cml = MODELS.build(loss_cml)
+        self.loss_mdl = MODELS.build(loss_mdl)
+        self.mining = True
         self.mined_pairs = None
 
-    def loss(self, inputs: Tensor, data_samples: dict) -> dict:
-        """Losses of one batch, source images first.
+    def mine(self, enabled: bool) -> None:
+        """Mine pairs from now on, or not.
+
+        While it does not, L_MDL is zero, memory and threshold untouched.
+        """
+        self.mining = enabled
+
+    def check(self, stages: Sequence[Stage], dataset) -> None:
+        """See :meth:`BaseReID.check`; empty memory for the target images.
+
+        Raises:
+            ValueError: If the agents are not as many as the auxiliary
+                identities, or if the mining ratio gives no pair.
+        """
+        super().check(stages, dataset)
+        num_identities = dataset.domains['source'].num_identities
+        if self.head.num_agents != num_identities:
+            raise ValueError(
+                f'model.head.num_agents is {self.head.num_agents}, but the '
+                f'auxiliary set has {num_identities} identities: set it to '
+                f'{num_identities}.'
+            )
+        for stage in stages:
+            num = stage.batch_size.get('target', 0)
+            if num and self.miner and not self.miner.num_similar(num):
+                raise ValueError(
+                    f'The mining ratio {self.miner.ratio} of the '
+                    f'{num * (num - 1) // 2} pairs of {num} target images in '
+                    'a batch is less than one pair, so nothing would be '
+                    'mined: enlarge batch_size.target of the stage or '
+                    'model.miner.ratio.'
+                )
+        if self.memory and 'target' in dataset.domains:
+            self.memory.allocate(
+                len(dataset.domains['target']),
+                self.head.num_reference_persons,
+            )
+
+    @torch.no_grad()
+    def prepare_stage(self, stage: str, extract: Extract) -> None:
+        """Measure scale, threshold and references as ``main`` begins."""
+        if stage != 'main':
+            return
+        head = self.head
+        if head.measures_scale:
+            source = extract('source')
+            agents = head.agents[source.person_id]
+            head.scale.copy_((source.features * agents).sum(1).mean())
+            print_log(
+                'Scale of the cosines, the average own-class product over '
+                f'{len(source)} source images: {head.scale.item():.2f}',
+                logger='current',
+            )
+        target = extract('target')
+        log_soft_multilabel = torch.cat(
+            [
+                head.log_soft_multilabel(
+                    head.reference_cosine(F.normalize(chunk))
+                )
+                for chunk in target.features.split(1024)
+            ]
+        )
+        self.references.init(log_soft_multilabel, target.camera_id)
+        if self.miner:
+            self.miner.prepare(log_soft_multilabel.exp_())
+        if self.memory:
+            self.memory.clear()
+
+    def loss(self, batch: dict[str, Tensor], info: BatchInfo) -> dict:
+        """Losses of one batch.
 
         Args:
-            inputs (Tensor): (N_s + N_t, 3, H, W).
-            data_samples (dict): Tensors (N_s + N_t, ) ``person_id`` (only
-                the source's are read), ``camera_id``, ``sample_idx``; and
-                ``num_source`` N_s, ``stage`` and ``stage_epoch`` of the
-                loop.
+            batch (dict[str, Tensor]): See :meth:`BaseReID.loss`. Of target
+                images no identity is read.
+            info (BatchInfo): Of the batch.
 
         Returns:
             dict: Weighted losses, and diagnostics without 'loss' in their
             name.
         """
-        num_source = data_samples['num_source']
-        source = gather_batch(self.extract_feat(inputs[:num_source]))
-        person_id = gather_batch(data_samples['person_id'][:num_source])
-        if data_samples['stage'] == 'pretrain':
+        part = info.part(batch, 'source')
+        source = gather_batch(self.extract_feat(part['inputs']))
+        person_id = gather_batch(part['person_id'])
+        if info.stage == 'pretrain':
             logits = self.head.logits(source)
             return dict(
-                loss_al=F.cross_entropy(logits, person_id),
+                loss_al=self.loss_pretrain(logits, person_id),
                 source_accuracy=self._accuracy(logits, person_id),
             )
 
         source = F.normalize(source)
-        target = F.normalize(
-            gather_batch(self.extract_feat(inputs[num_source:]))
-        )
-        camera_id = gather_batch(data_samples['camera_id'][num_source:])
-        sample_idx = gather_batch(data_samples['sample_idx'][num_source:])
+        part = info.part(batch, 'target')
+        target = F.normalize(gather_batch(self.extract_feat(part['inputs'])))
+        camera_id = gather_batch(part['camera_id'])
+        sample_idx = gather_batch(part['sample_idx'])
 
         logits = self.head.scaled_cosine(source)
-        loss_al = F.cross_entropy(logits, person_id)
+        loss_al = self.loss_al(logits, person_id)
         source_cosine = self.head.reference_cosine(source)
         target_cosine = self.head.reference_cosine(target)
         loss_rj = self.loss_rj(source_cosine, person_id, target_cosine)
         log_soft_multilabel = self.head.log_soft_multilabel(target_cosine)
-        loss_cml = self.loss_cml(
-            log_soft_multilabel, camera_id, len(source) + len(target)
-        )
+        statistics = camera_statistics(log_soft_multilabel, camera_id)
+        # Before the loss, as in the published code.
+        self.references.move(statistics, len(source) + len(target))
         losses = dict(
-            loss_al=self.lambda2 * loss_al,
-            loss_rj=self.lambda2 * self.beta * loss_rj,
-            loss_cml=self.lambda1 * loss_cml,
+            loss_al=loss_al,
+            loss_rj=loss_rj,
+            loss_cml=self.loss_cml(
+                statistics, self.references.mean, self.references.std
+            ),
             source_accuracy=self._accuracy(logits, person_id),
         )
-        if self.miner and data_samples['stage_epoch'] >= self.mdl_start_epoch:
+        if self.miner and self.mining:
             losses.update(
                 self._mine(target, log_soft_multilabel.detach(), sample_idx)
             )
@@ -142,16 +237,12 @@ class MAR(BaseReID):
             pairs.positive,
         )
         num_positives = pairs.positive.sum().float()
-        counters = dict(
-            loss_mdl=self.mdl_weight * self.loss_mdl(target, *pairs),
+        return dict(
+            loss_mdl=self.loss_mdl(target, *pairs),
             mined_positives=num_positives,
             mined_negatives=len(pairs.positive) - num_positives,
+            **self.miner.counters(),
         )
-        threshold = getattr(self.miner, 'threshold', None)
-        if threshold is not None:
-            # A copy: the buffer moves with the next step.
-            counters['threshold'] = threshold.clone()
-        return counters
 
     @staticmethod
     @torch.no_grad()

@@ -5,8 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid.registry import MODELS
+from mmreid.structures import BatchInfo
 
 from .attribute_base import AttributeReID
+from .base import Extract
 
 
 @MODELS.register_module()
@@ -50,7 +52,7 @@ class TJAIDL(AttributeReID):
     are means over its images; the gradients' mean over ranks is that of the
     global batch.
 
-    Deployed is the attribute branch, ``backbone``: its feature, not
+    At test time the attribute branch, ``backbone``, gives the feature: not
     normalised, with the Euclidean distance.
 
     Args:
@@ -58,22 +60,20 @@ class TJAIDL(AttributeReID):
             initialised on their own: alike if from pretrained weights.
         num_identities (int): Identities of the source. Defaults to 751.
         num_attributes (int): Attributes m of the source. Defaults to 27.
-        in_channels (int): Length D of the backbone's feature. Defaults to
-            1024.
         head (dict): Config of :class:`IIAHead`; ``num_attributes`` and
             ``in_channels`` are the model's. Defaults to
             ``dict(type='IIAHead')``.
-        lambda1 (float): Weight of L_rec. Defaults to 10.
-        lambda2 (float): Weight of L_ID-transfer. Defaults to 10.
-        reduction (str): Of Eq. 3 and 4, printed as squared norms and called
-            mean square errors. ``'mean'``: over the batch and the length of
-            the vector; ``'sum'``: the squared norm, averaged over the batch.
-            Defaults to 'mean'.
+        loss_rec (dict): Config of L_rec (Eq. 3), lambda_1 being its weight.
+            Defaults to ``dict(type='SquaredDistanceLoss', loss_weight=10)``.
+        loss_id_transfer (dict): Config of L_ID-transfer (Eq. 4), lambda_2
+            being its weight. Defaults to the same.
+        loss_att_iia (dict): Config of L_attr,IIA (Eq. 5). Defaults to
+            ``dict(type='AttributeLoss')``.
         soft_labels (str): Whose probabilities are the labels in ``adapt``,
             for which "the model learned on the source domain" leaves room.
             ``'source'``: those of the attribute branch as it was when the
             stage began, a frozen copy in eval mode, on the same augmented
-            images; :class:`TJAIDLHook` makes it. ``'online'``: those of the
+            images. ``'online'``: those of the
             attribute branch in this very forward, detached; the gradient of
             L_att is then exactly zero and L_ID-transfer alone moves the
             branch. Defaults to 'source'.
@@ -82,33 +82,40 @@ class TJAIDL(AttributeReID):
             norm (independent supervision; the paper says nothing of
             scaling). Attribute scores are always the attribute branch's.
             Defaults to 'attribute'.
-        **kwargs: See :class:`BaseReID`.
+        **kwargs: See :class:`AttributeReID`.
 
     Raises:
         ValueError: If an option is unknown, or ``head`` contradicts the
             model.
     """
 
-    stage_domains = dict(
-        identity='source', attribute='source', joint='source', adapt='target'
+    stages = dict(
+        identity=dict(source=['person_id']),
+        attribute=dict(source=['attributes']),
+        joint=dict(source=['person_id', 'attributes']),
+        adapt=dict(target=[]),
     )
+    follows = dict(adapt=['joint'])
+    stage_state = ('source_backbone', 'source_classifier')
 
     def __init__(
         self,
         backbone: dict,
         num_identities: int = 751,
         num_attributes: int = 27,
-        in_channels: int = 1024,
         head: dict = dict(type='IIAHead'),  # noqa: B006
-        lambda1: float = 10.0,
-        lambda2: float = 10.0,
-        reduction: str = 'mean',
+        loss_rec: dict = dict(  # noqa: B006
+            type='SquaredDistanceLoss', loss_weight=10
+        ),
+        loss_id_transfer: dict = dict(  # noqa: B006
+            type='SquaredDistanceLoss', loss_weight=10
+        ),
+        loss_att_iia: dict = dict(type='AttributeLoss'),  # noqa: B006
         soft_labels: str = 'source',
         retrieval_feature: str = 'attribute',
         **kwargs,
     ) -> None:
         for name, value, choices in (
-            ('reduction', reduction, ('mean', 'sum')),
             ('soft_labels', soft_labels, ('source', 'online')),
             (
                 'retrieval_feature',
@@ -120,67 +127,67 @@ class TJAIDL(AttributeReID):
                 raise ValueError(
                     f'model.{name} must be one of {choices}, but is {value!r}.'
                 )
-        sizes = dict(num_attributes=num_attributes, in_channels=in_channels)
-        for name, value in sizes.items():
-            if head.get(name, value) != value:
-                raise ValueError(
-                    f'model.head.{name} is {head[name]}, but model.{name} is '
-                    f'{value}: leave it out of the head.'
-                )
         super().__init__(
-            num_identities,
-            num_attributes,
-            in_channels,
-            backbone=backbone,
-            **kwargs,
+            num_identities, num_attributes, backbone=backbone, **kwargs
         )
         self.identity_backbone = self.build_backbone(backbone)
-        self.head = MODELS.build({**head, **sizes})
-        self.lambda1 = lambda1
-        self.lambda2 = lambda2
-        self.reduction = reduction
+        self.head = MODELS.build(
+            self.with_sizes(
+                'model.head',
+                head,
+                num_attributes=num_attributes,
+                in_channels=self.feature_length,
+            )
+        )
+        self.loss_rec = MODELS.build(loss_rec)
+        self.loss_id_transfer = MODELS.build(loss_id_transfer)
+        self.loss_att_iia = MODELS.build(loss_att_iia)
         self.soft_labels = soft_labels
         self.retrieval_feature = retrieval_feature
         # None outside of the stage 'adapt', so that none can be stale.
         self.source_backbone = None
         self.source_classifier = None
 
-    def loss(self, inputs: Tensor, data_samples: dict) -> dict:
+    def prepare_stage(self, stage: str, extract: Extract) -> None:
+        """Freeze a copy of the attribute branch as ``adapt`` begins.
+
+        It gives the soft labels, and travels in the stage's checkpoints.
+        """
+        self.source_backbone = self.source_classifier = None
+        if stage == 'adapt' and self.soft_labels == 'source':
+            self._copy_source_branch()
+
+    def loss(self, batch: dict[str, Tensor], info: BatchInfo) -> dict:
         """Losses of one batch: of source images, or in ``adapt`` target ones.
 
         Args:
-            inputs (Tensor): (N, 3, H, W).
-            data_samples (dict): Tensors ``person_id`` (N, ) and
-                ``attributes`` (N, m), 1, 0 or, unknown, -1, where the stage
-                learns them; and ``stage``.
+            batch (dict[str, Tensor]): See :meth:`BaseReID.loss`. Of target
+                images no label is read.
+            info (BatchInfo): Of the batch.
 
         Returns:
             dict: Of ``loss_id`` (Eq. 1), ``loss_att`` (Eq. 2),
             ``loss_att_iia`` (Eq. 5), ``loss_rec`` (Eq. 3) and
-            ``loss_id_transfer`` (Eq. 4), the last two weighted, those of the
-            stage; ``source_accuracy`` and ``attribute_accuracy`` in percent
-            where there are labels.
+            ``loss_id_transfer`` (Eq. 4), weighted, those of the stage;
+            ``source_accuracy`` and ``attribute_accuracy`` in percent where
+            there are labels.
 
         Raises:
-            ValueError: If there is no such stage; if it needs ``attributes``
-                and they are missing or not m; or if it needs the source's
-                attribute branch and that has not been copied.
+            ValueError: If ``attributes`` are not m.
         """
-        stage = data_samples['stage']
-        self.check_stage(stage)
-        if stage == 'adapt':
-            return self._adapt(inputs)
-        self.source_backbone = self.source_classifier = None
+        if info.stage == 'adapt':
+            return self._adapt(info.part(batch, 'target')['inputs'])
+        source = info.part(batch, 'source')
+        inputs = source['inputs']
         losses = {}
-        if stage != 'identity':
-            labels = self.attribute_labels(data_samples)
-        if stage != 'attribute':
+        if info.stage != 'attribute':
             identity = self.run_backbone(self.identity_backbone, inputs)
-            losses.update(self.identity_losses(identity, data_samples))
-        if stage != 'identity':
+            losses.update(self.identity_losses(identity, source['person_id']))
+        if info.stage != 'identity':
+            labels = source['attributes']
             logits = self._attribute_logits(inputs)
             losses.update(self.attribute_losses(logits, labels))
-        if stage == 'joint':
+        if info.stage == 'joint':
             losses.update(self._iia_losses(identity.detach(), logits, labels))
         return losses
 
@@ -192,7 +199,7 @@ class TJAIDL(AttributeReID):
         else:
             labels = self._source_labels(inputs)
         return dict(
-            loss_att=self.loss_attribute(logits, labels),
+            loss_att=self.loss_att(logits, labels),
             **self._iia_losses(identity, logits, labels),
         )
 
@@ -207,16 +214,10 @@ class TJAIDL(AttributeReID):
         """The terms of L_IIA (Eq. 6) for detached identity features."""
         embedding, reconstruction = self.head(identity)
         return dict(
-            loss_att_iia=self.loss_attribute(embedding, labels),
-            loss_rec=self.lambda1 * self._distance(identity, reconstruction),
-            loss_id_transfer=self.lambda2 * self._distance(embedding, logits),
+            loss_att_iia=self.loss_att_iia(embedding, labels),
+            loss_rec=self.loss_rec(identity, reconstruction),
+            loss_id_transfer=self.loss_id_transfer(embedding, logits),
         )
-
-    def _distance(self, first: Tensor, second: Tensor) -> Tensor:
-        squared = (first - second).square()
-        if self.reduction == 'mean':
-            return squared.mean()
-        return squared.sum(1).mean()
 
     @torch.no_grad()
     def _run_frozen(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
@@ -229,22 +230,10 @@ class TJAIDL(AttributeReID):
 
     @torch.no_grad()
     def _source_labels(self, inputs: Tensor) -> Tensor:
-        if self.source_backbone is None:
-            raise ValueError(
-                "soft_labels='source' needs a copy of the attribute branch, "
-                "which TJAIDLHook makes as the stage 'adapt' begins: add "
-                "dict(type='TJAIDLHook') to the hooks, or set "
-                "soft_labels='online'."
-            )
         features = self._run_frozen(self.source_backbone, inputs)
         return self.source_classifier(features).sigmoid()
 
-    def copy_source_branch(self) -> None:
-        """Freeze a copy of the attribute branch, which gives soft labels.
-
-        It travels in the checkpoints of the stage ``adapt``. Any step of
-        another stage discards it.
-        """
+    def _copy_source_branch(self) -> None:
         self.source_backbone = copy.deepcopy(self.backbone)
         self.source_classifier = copy.deepcopy(self.attribute_classifier)
         for module in (self.source_backbone, self.source_classifier):
@@ -268,7 +257,7 @@ class TJAIDL(AttributeReID):
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         if f'{prefix}source_classifier.weight' in state_dict:
             # Modules for the copy that the checkpoint holds.
-            self.copy_source_branch()
+            self._copy_source_branch()
         else:
             self.source_backbone = self.source_classifier = None
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -49,7 +49,8 @@ class IIAHead(BaseModule):
         embedding = self.encoder(identity_features)
         return embedding, self.decoder(embedding)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def check_weights(self, state_dict: dict, prefix: str) -> None:
+        """Raise a ``ValueError`` if a checkpoint has other widths."""
         # Layers 0, 2, 4, ...: those between are activations.
         stored, layer = [], f'{prefix}encoder.0.weight'
         while layer in state_dict:
@@ -62,11 +63,10 @@ class IIAHead(BaseModule):
             )
             raise ValueError(
                 f'The checkpoint holds an IIA encoder of widths {stored}, but '
-                f'the config has {own}: set model.in_channels, '
+                f'the config has {own}: set model.backbone, '
                 'model.head.hidden_channels and model.num_attributes to those '
                 'of the checkpoint, or take another checkpoint.'
             )
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _mlp(widths: Sequence[int]) -> nn.Sequential:

@@ -74,7 +74,8 @@ class ReferenceAgentHead(BaseModule):
         """``log y`` (Eq. 1) with the scale on the cosines, (N, N_p)."""
         return F.log_softmax(self.scale * reference_cosine, dim=1)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def check_weights(self, state_dict: dict, prefix: str) -> None:
+        """Raise a ``ValueError`` if a checkpoint has other agents."""
         agents = state_dict.get(prefix + 'agents')
         if agents is not None and agents.shape != self.agents.shape:
             raise ValueError(
@@ -85,6 +86,8 @@ class ReferenceAgentHead(BaseModule):
                 'model.head.num_agents and the backbone to those of the '
                 'checkpoint, or take another checkpoint.'
             )
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         if not self.measures_scale:
             # The config's scale, not that of the checkpoint.
             state_dict[prefix + 'scale'] = self.scale.clone()

@@ -14,7 +14,14 @@ class AttributeLoss(nn.Module):
     image. A batch in which nothing is known has loss and gradient 0.
 
     With the embedding e_IIA for logits it is L_attr,IIA (Eq. 5).
+
+    Args:
+        loss_weight (float): Weight. Defaults to 1.
     """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of a batch.
@@ -44,4 +51,4 @@ class AttributeLoss(nn.Module):
             weight=known.to(logits),
             reduction='sum',
         )
-        return total / len(logits)
+        return self.loss_weight * (total / len(logits))

@@ -12,7 +12,14 @@ class MDLLoss(nn.Module):
     ``exp(-|f_i - f_j|_2^2)`` over the positive and the hard negative pairs.
     Without a positive pair P is 1 and ``-log P`` is 0, without a negative
     one N is 0.5, as in the published code; without any pair the loss is 0.
+
+    Args:
+        loss_weight (float): Weight; the paper has none. Defaults to 1.
     """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
 
     def forward(
         self, features: Tensor, first: Tensor, second: Tensor, positive: Tensor
@@ -41,4 +48,4 @@ class MDLLoss(nn.Module):
 
         p_bar = mean(positive, 1.0)
         n_bar = mean(~positive, 0.5)
-        return (p_bar + n_bar).log() - p_bar.log()
+        return self.loss_weight * ((p_bar + n_bar).log() - p_bar.log())

@@ -22,12 +22,15 @@ class RJLoss(nn.Module):
     features only: the agents learn from L_AL alone.
 
     Args:
-        margin (float): m. Defaults to 1.0.
+        margin (float): m. Defaults to 1.
+        loss_weight (float): Weight, lambda_2 beta in the paper. Defaults to
+            1.
     """
 
-    def __init__(self, margin: float = 1.0) -> None:
+    def __init__(self, margin: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.margin = margin
+        self.loss_weight = loss_weight
 
     def forward(
         self, source_cosine: Tensor, person_id: Tensor, target_cosine: Tensor
@@ -62,4 +65,5 @@ class RJLoss(nn.Module):
             count = near.sum(1)
             terms.append((hinge.sum(1) / count.clamp(min=1), count > 0))
         total = sum((value * used).sum() for value, used in terms)
-        return total / sum(used.sum() for _, used in terms).clamp(min=1)
+        count = sum(used.sum() for _, used in terms).clamp(min=1)
+        return self.loss_weight * (total / count)

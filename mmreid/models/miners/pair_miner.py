@@ -2,11 +2,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmreid.registry import MODELS
 
-from .agreement import pairwise_agreement
+from ..utils.agreement import kth_largest_agreement, pairwise_agreement
 
 
 class MinedPairs(NamedTuple):
@@ -32,15 +33,34 @@ class PairMiner(nn.Module):
         ratio (float): Mining ratio p: of the M = N (N - 1) / 2 pairs of a
             batch the ``k = int(p M)`` nearest ones are similar pairs.
             Defaults to 0.005.
+
+    Raises:
+        ValueError: If the ratio is not in (0, 1].
     """
 
     def __init__(self, ratio: float = 0.005) -> None:
         super().__init__()
+        if not 0 < ratio <= 1:
+            raise ValueError(
+                f'The mining ratio of {type(self).__name__} must be in (0, '
+                f'1], but is {ratio}: the paper has 0.005.'
+            )
         self.ratio = ratio
 
     def num_similar(self, num_images: int) -> int:
         """k of a batch of ``num_images``."""
         return int(self.ratio * (num_images * (num_images - 1) // 2))
+
+    def prepare(self, soft_multilabel: Tensor) -> None:
+        """Make ready for a stage, given the whole target set's.
+
+        Args:
+            soft_multilabel (Tensor): (N, N_p).
+        """
+
+    def counters(self) -> dict[str, Tensor]:
+        """What the log shows of the miner's state: scalars by name."""
+        return {}
 
     def similar_pairs(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The k nearest pairs, nearest first.
@@ -94,6 +114,22 @@ class SoftMultilabelMiner(PairMiner):
         self.follows_batch = threshold == 'batch'
         self.momentum = momentum
         self.register_buffer('threshold', torch.tensor(float('nan')))
+
+    def prepare(self, soft_multilabel: Tensor) -> None:
+        """Set T to the k-th largest agreement of the target set's pairs."""
+        num = len(soft_multilabel)
+        k = self.num_similar(num)
+        self.threshold.copy_(kth_largest_agreement(soft_multilabel, k))
+        print_log(
+            f'Initial threshold T {self.threshold.item():.4f}: agreement {k} '
+            f'in order of the {num * (num - 1) // 2} target pairs.',
+            logger='current',
+        )
+
+    def counters(self) -> dict[str, Tensor]:
+        """T, as ``threshold``."""
+        # A copy: the buffer moves with the next step.
+        return dict(threshold=self.threshold.clone())
 
     @torch.no_grad()
     def forward(self, features: Tensor, soft_multilabel: Tensor) -> MinedPairs:

@@ -1,25 +1,35 @@
 import cv2
 import numpy as np
 import pytest
+import tiny_tj_aidl
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
-from tiny_mar import train
+from tiny_mar import BOUNDARY, END, MINING, train
 from torch import nn
 
-from mmreid.engine import MiningPurityHook
+from mmreid.datasets import DomainDataset
+from mmreid.engine import PairMiningHook
+
+
+class Miner(nn.Module):
+    """What the hook needs of an algorithm."""
+
+    mined_pairs = None
+
+    def mine(self, enabled):
+        self.mining = enabled
 
 
 class Runner:
     """The parts of a runner that the hook touches."""
 
-    def __init__(self, num_images, pairs):
-        self.train_loop = ConfigDict(
-            dataset=dict(num_target_images=num_images)
-        )
+    def __init__(self, dataset, pairs):
+        self.train_loop = ConfigDict()
+        self.train_loop.dataset = dataset
         self.message_hub = MessageHub(f'purity{id(self)}')
-        self.model = nn.Identity()
+        self.model = Miner()
         self.model.mined_pairs = pairs
 
 
@@ -33,7 +43,8 @@ def dataset(tmp_path):
         '0009_c2s1_1_1',
     ):
         cv2.imwrite(f'{folder}/{name}.png', np.zeros((4, 2, 3), np.uint8))
-    return dict(type='Market1501', data_root=str(tmp_path))
+    market = dict(type='Market1501', data_root=str(tmp_path))
+    return DomainDataset(target=dict(market, labelled=False))
 
 
 def logged(runner):
@@ -54,13 +65,15 @@ def pairs(*rows):
 
 def test_purity(dataset):
     runner = Runner(
-        4,
+        dataset,
         pairs(
             (0, 1, 1), (2, 3, 1), (1, 2, 1), (3, 2, 1), (0, 1, 0), (0, 3, 0)
         ),
     )
-    hook = MiningPurityHook(dataset)
+    hook = PairMiningHook(purity=True)
     hook.before_train(runner)
+    # The training's own data set has no labels.
+    assert (dataset.person_ids('target') == -1).all()
     outputs = dict(mined_positives=torch.tensor(4.0))
     hook.after_train_iter(runner, 0, outputs=outputs)
     expected = {'train/purity_positives': 75, 'train/purity_negatives': 50}
@@ -77,21 +90,29 @@ def test_purity(dataset):
     assert logged(runner) == expected
 
 
-def test_labels_are_read_though_the_config_says_unlabelled(dataset):
-    hook = MiningPurityHook(dict(dataset, labelled=False))
-    hook.before_train(Runner(4, None))
-    assert hook.person_id.tolist() == [0, 0, 1, 1]
+def test_no_labels_are_read_unless_asked_for(dataset, monkeypatch):
+    monkeypatch.delattr(DomainDataset, 'labelled')
+    runner = Runner(dataset, pairs((0, 1, 1)))
+    hook = PairMiningHook()
+    hook.before_train(runner)
+    outputs = dict(mined_positives=torch.tensor(1.0))
+    hook.after_train_iter(runner, 0, outputs=outputs)
+    assert logged(runner) == {}
 
 
-def test_another_data_set(dataset):
-    with pytest.raises(ValueError, match='has 4 images.*has 5'):
-        MiningPurityHook(dataset).before_train(Runner(5, None))
+@pytest.mark.parametrize('start_epoch', [0, 1, 2])
+def test_when_mining_starts(tiny_config, start_epoch):
+    runner = train(
+        tiny_config(default_hooks__pair_mining__start_epoch=start_epoch)
+    )
+    counts = runner.message_hub.log_scalars['train/mined_positives'].data[0]
+    # Epochs of three iterations, counted from the start of the stage.
+    assert MINING - BOUNDARY == 3
+    assert len(counts) == END - BOUNDARY - 3 * start_epoch
 
 
-def test_in_a_training(tiny_config, benchmark):
-    target = dict(type='Market1501', data_root=f'{benchmark}/target')
-    hook = dict(type='MiningPurityHook', dataset=target)
-    runner = train(tiny_config(custom_hooks=[hook]))
+def test_in_a_training(tiny_config):
+    runner = train(tiny_config(default_hooks__pair_mining__purity=True))
     scalars = runner.message_hub.log_scalars
     # One epoch of the main stage does not mine, the two others do.
     for name in ('positives', 'negatives'):
@@ -99,3 +120,13 @@ def test_in_a_training(tiny_config, benchmark):
         assert 0 < len(counts) <= 6
     assert len(scalars['train/mined_positives'].data[0]) == 6
     assert not isinstance(runner.model, MMDistributedDataParallel)
+
+
+def test_an_algorithm_that_mines_no_pairs(benchmark, tmp_path):
+    cfg = tiny_tj_aidl.tiny_config(
+        benchmark,
+        str(tmp_path / 'run'),
+        custom_hooks=[dict(type='PairMiningHook')],
+    )
+    with pytest.raises(ValueError, match='TJAIDL mines no pairs: leave'):
+        train(cfg)

@@ -31,6 +31,10 @@ class SoftMultilabelMemory(nn.Module):
         self.rows = self.rows.new_zeros(num_images, num_persons)
         self.visited = self.visited.new_zeros(num_images)
 
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.visited.zero_()
+
     @torch.no_grad()
     def update(self, index: Tensor, soft_multilabel: Tensor) -> Tensor:
         """Write a batch and return its rows.

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from tiny_mar import BOUNDARY, END, RecordHook, hook_of, train
 
-from mmreid.engine import StageHook
+from mmreid.engine import StageSwitchHook
 
 
 @pytest.fixture(scope='module')
@@ -65,6 +65,9 @@ def test_stage_checkpoints_hold_the_ends(work_dir):
         checkpoint = load(work_dir, f'stage_{name}.pth')
         assert checkpoint['meta']['iter'] == iteration
         assert checkpoint['meta']['stage'] == name
+        seen = checkpoint['meta']['trained_on']
+        assert [s['num_images'] for s in seen] == [24, 21][: 1 + mines]
+        assert [s['labelled'] for s in seen] == [True, False][: 1 + mines]
         states = checkpoint['state_dict']
         # Of the pretraining, nothing belongs to the target.
         assert ('memory.rows' in states) == mines
@@ -81,7 +84,7 @@ def test_numpy_scalars_become_plain(tiny_config):
         param_schedulers=[dict(last=[np.float32(0.5)], name='x')],
         state_dict=dict(weight=torch.ones(1)),
     )
-    hook_of(runner, StageHook).before_save_checkpoint(runner, checkpoint)
+    hook_of(runner, StageSwitchHook).before_save_checkpoint(runner, checkpoint)
     assert plain(checkpoint)
     assert checkpoint['message_hub']['runtime_info'] == dict(a=3)
     assert checkpoint['param_schedulers'][0]['last'] == [0.5]

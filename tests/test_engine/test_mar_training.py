@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import Runner
 from tiny_mar import BOUNDARY, MINING, NUM_TARGETS, train
 
-from mmreid.engine import MARHook
+from mmreid.engine.runner import StagedTrainLoop
 
 MAIN_BATCH = 'train_cfg__stages__main__batch_size'
 KILL = dict(type='KillHook', event='before_train_iter', at=BOUNDARY)
@@ -29,7 +29,7 @@ def slow_features(runner, domain):
     runner.model.eval()
     dataset = runner.train_loop.dataset
     rows = []
-    for index in dataset.domains[domain]:
+    for index in dataset.domains[domain].span:
         info = dataset.get_data_info(index)
         image = cv2.imread(info['img_path'])[..., ::-1].copy()
         image = (torch.from_numpy(image).float() - 120) / 60
@@ -48,7 +48,6 @@ def test_start_of_the_main_stage(tiny_config, scale):
         tiny_config(
             custom_hooks=[KILL],
             model__head__scale=scale,
-            default_hooks__mar__batch_size=5,
         )
     )
     model = runner.model
@@ -86,8 +85,8 @@ def test_start_of_the_main_stage(tiny_config, scale):
             stds.append(stdev(values))
         assert len(means) == 3
         for reference, value in (
-            (model.loss_cml.mean, fmean(means)),
-            (model.loss_cml.std, fmean(stds)),
+            (model.references.mean, fmean(means)),
+            (model.references.std, fmean(stds)),
         ):
             assert reference[agent].item() == pytest.approx(value, rel=1e-3)
 
@@ -99,17 +98,15 @@ def test_features_come_in_order(tiny_config):
     )
     for domain in ('source', 'target'):
         rows = slow_features(runner, domain)
-        features, samples = MARHook(batch_size=8)._extract(
-            runner, runner.model, domain
-        )
+        found = runner.train_loop.extract(domain)
         torch.testing.assert_close(
-            features.double(),
+            found.features.double(),
             torch.stack([row[0] for row in rows]),
             rtol=1e-4,
             atol=1e-5,
         )
         for place, key in ((1, 'person_id'), (2, 'camera_id')):
-            assert samples[key].tolist() == [row[place] for row in rows]
+            assert getattr(found, key).tolist() == [row[place] for row in rows]
 
 
 def test_resuming_does_not_measure_again(tiny_config, monkeypatch):
@@ -120,7 +117,7 @@ def test_resuming_does_not_measure_again(tiny_config, monkeypatch):
     def extract(*args):
         raise AssertionError('measured again')
 
-    monkeypatch.setattr(MARHook, '_extract', extract)
+    monkeypatch.setattr(StagedTrainLoop, 'extract', extract)
     runner = train(tiny_config(resume=True))
     assert runner.iter == tiny_mar.END
 
@@ -139,18 +136,39 @@ def test_resuming_does_not_measure_again(tiny_config, monkeypatch):
         ),
         (
             {MAIN_BATCH: dict(_delete_=True, source=8)},
-            "main.batch_size has no 'target'",
+            "'main' of MAR learns from source and target .*target=",
         ),
         (
             {MAIN_BATCH: dict(_delete_=True, target=8)},
-            "main.batch_size has no 'source'",
+            "'main' of MAR learns from source and target .*source=",
         ),
         (
             {
                 MAIN_BATCH: dict(_delete_=True, source=8),
                 'model__miner': None,
             },
-            "main.batch_size has no 'target'",
+            "'main' of MAR learns from source and target .*target=",
+        ),
+        (
+            dict(model__miner__ratio=1.5),
+            r'ratio of SoftMultilabelMiner must be in \(0, 1\], but is 1.5',
+        ),
+        (
+            dict(train_dataloader__dataset__target__labelled=True),
+            'target of MAR must not bring identities: set labelled=False',
+        ),
+        (
+            dict(
+                train_cfg__order=['pretrain', 'mian'],
+                train_cfg__stages__mian=dict(
+                    batch_size=dict(source=8, target=8), max_epochs=1
+                ),
+            ),
+            "runs 'mian': rename it in train_cfg, to 'main'",
+        ),
+        (
+            dict(train_cfg__first_stage='main'),
+            "'main' of MAR needs weights .* no checkpoint is loaded",
         ),
     ],
 )
@@ -167,7 +185,7 @@ def test_without_miner_and_memory(tiny_config):
             train_cfg__stages__main__max_epochs=1,
         )
     )
-    assert runner.model.loss_cml.std.min() > 0
+    assert runner.model.references.std.min() > 0
 
 
 def test_checkpoint_of_another_target(tiny_config, tmp_path):

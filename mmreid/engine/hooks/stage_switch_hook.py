@@ -5,6 +5,8 @@ from mmengine.logging import HistoryBuffer
 
 from mmreid.registry import HOOKS
 
+from .utils import algorithm_of
+
 
 def _without_numpy(value):
     """NumPy's scalars, which MMEngine's timer leaves, to Python's."""
@@ -18,25 +20,40 @@ def _without_numpy(value):
 
 
 @HOOKS.register_module()
-class StageHook(Hook):
-    """What :class:`StagedTrainLoop` needs around checkpoints.
+class StageSwitchHook(Hook):
+    """Switches stages, for any algorithm, and keeps what each one left.
 
+    * As a stage begins it calls the algorithm's ``prepare_stage``. A run that
+      is resumed within the stage has what that made in its checkpoint.
     * On resuming, the loop enters the checkpoint's stage before the states
       of optimiser and schedulers are loaded into them.
     * ``stage_<name>.pth`` keeps the weights at the end of each stage: no
       later save deletes it, and another target or a later stage can start
       from it (``load_from`` with ``train_cfg.first_stage``).
-    * ``meta['stage']`` of every checkpoint is the stage that trained last.
+    * ``meta['stage']`` of every checkpoint is the stage that trained last,
+      and ``meta['trained_on']`` what it and the stages before it saw.
     * Checkpoints hold plain values and tensors only. MMEngine pickles its
       log history as objects, which would force everybody to load files with
       ``weights_only=False``; here it is stored as tensors.
     """
 
-    _ended = None
+    # Before the hooks that log and save.
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        # Of the weights that were loaded; None if there are none.
+        self._origin = None
+        self._trained_on = []
+        self._ended = None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Note the stage; log history to tensors."""
-        checkpoint['meta']['stage'] = runner.train_loop.entered.name
+        """Note stage and data; log history to tensors."""
+        loop = runner.train_loop
+        meta = checkpoint['meta']
+        meta['stage'] = loop.entered.name
+        meta['trained_on'] = self._trained_on + [
+            seen for seen in loop.seen() if seen not in self._trained_on
+        ]
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             key: tuple(map(torch.as_tensor, buffer.data))
@@ -47,6 +64,9 @@ class StageHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Tensors to log history; enter the stage that is resumed."""
+        meta = checkpoint.get('meta', {})
+        self._origin = meta.get('stage', '')
+        self._trained_on = list(meta.get('trained_on', []))
         if not runner._resume:
             return
         if 'message_hub' not in checkpoint:
@@ -60,7 +80,7 @@ class StageHook(Hook):
             for key, (values, counts) in hub['log_scalars'].items()
         }
         loop = runner.train_loop
-        iteration = checkpoint['meta']['iter']
+        iteration = meta['iter']
         stage = loop.stage_at(iteration)
         loop.enter(stage)
         if iteration == stage.begin:
@@ -72,13 +92,22 @@ class StageHook(Hook):
         ended = [stage for stage in loop.stages if stage.end == iteration]
         self._ended = ended[0] if ended else None
 
+    def before_train(self, runner) -> None:
+        """See whether the first stage can start from the weights."""
+        loop = runner.train_loop
+        if loop.iter == loop.stage.begin:
+            algorithm_of(runner).check_start(loop.stage.name, self._origin)
+
     def _make_up_for_end(self, runner) -> None:
         ended, self._ended = self._ended, None
         if ended:
             runner.call_hook('after_stage', stage=ended)
 
     def before_stage(self, runner, stage) -> None:
-        """Say what follows; make up for a stage's end that a kill cut off."""
+        """Say what follows, and let the algorithm prepare for it.
+
+        Makes up for a stage's end that a kill cut off.
+        """
         loop = runner.train_loop
         self._make_up_for_end(runner)
         batch = ' + '.join(
@@ -90,6 +119,8 @@ class StageHook(Hook):
             f'{stage.epoch_length} per epoch, {batch} images per iteration, '
             f'seed {runner.seed}.'
         )
+        if runner.iter == stage.begin:
+            algorithm_of(runner).prepare_stage(stage.name, loop.extract)
 
     def after_train(self, runner) -> None:
         """Make up for the last stage's end that a kill cut off."""

@@ -1,0 +1,26 @@
+# Market-1501 with identities, trained and tested on. Data sets lie below
+# data/, or below the folder named by MMREID_DATA (docs/datasets.md says what
+# each must look like).
+data_root = '{{$MMREID_DATA:data}}'
+
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(128, 256)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+market1501 = dict(type='Market1501', data_root=data_root + '/market1501')
+
+train_dataloader = dict(
+    num_workers=4,
+    pin_memory=True,
+    dataset=dict(
+        type='DomainDataset', source=market1501, pipeline=pipeline))
+test_dataloader = dict(
+    batch_size=128,
+    num_workers=4,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(market1501, split='test', pipeline=pipeline))
+test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
+test_cfg = dict()

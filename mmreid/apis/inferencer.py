@@ -1,0 +1,229 @@
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.infer import BaseInferencer
+from torch import Tensor
+
+from mmreid.datasets import ImageList, list_images
+from mmreid.engine import extract
+from mmreid.evaluation import FeatureDistance
+from mmreid.registry import INFERENCERS
+from mmreid.structures import FeatureSet
+from mmreid.visualization import draw_rank_list
+
+from .init_model import init_model
+
+Images = str | os.PathLike | np.ndarray | Sequence | FeatureSet
+"""A file, a folder, an array (H, W, 3), several of them, or features."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The nearest gallery images of each query.
+
+    Attributes:
+        query (FeatureSet): The queries.
+        gallery (FeatureSet): What was searched.
+        neighbours (Tensor): Gallery images, nearest first. (Q, k), int64.
+        distances (Tensor): Their distances. (Q, k).
+    """
+
+    query: FeatureSet
+    gallery: FeatureSet
+    neighbours: Tensor
+    distances: Tensor
+
+    def paths(self) -> list[list[str]]:
+        """Files of the neighbours, nearest first, a list per query."""
+        return [
+            [self.gallery.paths[i] for i in row]
+            for row in self.neighbours.tolist()
+        ]
+
+
+@INFERENCERS.register_module()
+class ReIDInferencer(BaseInferencer):
+    """Find people with a trained model: features, comparison, search.
+
+    Args:
+        model (str | Config): Path of a config, or the config.
+        weights (str, optional): A checkpoint that belongs to it. Defaults to
+            None: the weights that the config starts from.
+        device (str, optional): Defaults to None, a GPU if there is one.
+        batch_size (int): Images per forward. Defaults to 128.
+        num_workers (int): Worker processes that load files. Defaults to 0.
+
+    Raises:
+        FileNotFoundError: If config or checkpoint do not exist.
+        ValueError: If the checkpoint is of another model, or the config has
+            no test pipeline.
+
+    Examples:
+        >>> reid = ReIDInferencer('config.py', 'stage_main.pth')
+        ... # doctest: +SKIP
+        >>> gallery = reid('crops/')  # doctest: +SKIP
+        >>> found = reid.search('person.jpg', gallery, k=5)
+        ... # doctest: +SKIP
+        >>> found.paths()[0]  # doctest: +SKIP
+        >>> reid.draw(found, 'found.png')  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | Config,
+        weights: str | None = None,
+        device: str | None = None,
+        batch_size: int = 128,
+        num_workers: int = 0,
+    ) -> None:
+        if isinstance(model, str | os.PathLike):
+            model = os.fspath(model)
+            if not os.path.isfile(model):
+                raise FileNotFoundError(
+                    f"The config '{model}' does not exist."
+                )
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        super().__init__(model, weights, device, scope='mmreid')
+        evaluators = self.cfg.get('test_evaluator') or []
+        if isinstance(evaluators, dict):
+            evaluators = [evaluators]
+        metrics = [e.get('metric') for e in evaluators if 'metric' in e]
+        self.metric = metrics[0] if metrics else 'cosine'
+
+    def _init_model(self, cfg, weights, device):
+        return init_model(cfg, weights, device)
+
+    def _init_pipeline(self, cfg) -> list[dict]:
+        pipeline = (
+            (cfg.get('test_dataloader') or {})
+            .get('dataset', {})
+            .get('pipeline')
+        )
+        if not pipeline:
+            raise ValueError(
+                'The config has no test_dataloader.dataset.pipeline, which '
+                'says how an image is loaded and resized.'
+            )
+        return pipeline
+
+    def _init_collate(self, cfg) -> None:
+        """Not needed: :func:`extract` collates."""
+
+    def _init_visualizer(self, cfg) -> None:
+        """Not needed: :meth:`draw` draws."""
+
+    def __call__(self, inputs: Images) -> FeatureSet:
+        """Extract the features of images.
+
+        Args:
+            inputs (Images): An image file, a folder (searched at any depth),
+                a uint8 array (H, W, 3) in BGR order, or a list of these.
+                What is a :class:`FeatureSet` already is given back.
+
+        Returns:
+            FeatureSet: ``features`` (N, D) float32 and ``paths`` ('' for an
+            array); without identities and cameras.
+
+        Raises:
+            FileNotFoundError: If a file or folder is missing, or a folder
+                holds no image.
+            UnreadableImageError: If a file is no image, or cut off.
+        """
+        if isinstance(inputs, FeatureSet):
+            return inputs
+        if isinstance(inputs, str | os.PathLike | np.ndarray):
+            inputs = [inputs]
+        images = []
+        for item in inputs:
+            if isinstance(item, np.ndarray):
+                images.append(item)
+            else:
+                images += list_images([item])
+        return extract(
+            self.model,
+            ImageList(images, self.pipeline),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+        )
+
+    def compare(self, first: Images, second: Images) -> Tensor:
+        """Distances between images, by the metric that the config tests.
+
+        Args:
+            first (Images): N images, see :meth:`__call__`.
+            second (Images): M images.
+
+        Returns:
+            Tensor: (N, M); of cosine distances, 0 is the same direction and
+            2 the opposite one.
+        """
+        return self._distances(self(first), self(second))
+
+    def search(
+        self, query: Images, gallery: Images, k: int = 10
+    ) -> SearchResult:
+        """Find the nearest gallery images of each query.
+
+        Args:
+            query (Images): Images to look for, see :meth:`__call__`.
+            gallery (Images): Images to look in. Give the features of an
+                earlier call to extract them once.
+            k (int): How many; at most as many as the gallery has. Defaults
+                to 10.
+
+        Returns:
+            SearchResult: The neighbours, nearest first.
+
+        Raises:
+            ValueError: If k is less than 1.
+        """
+        if k < 1:
+            raise ValueError(f'k must be 1 or more, got {k}.')
+        query, gallery = self(query), self(gallery)
+        nearest = []
+        for start in range(0, len(query), 256):
+            rows = torch.arange(start, min(start + 256, len(query)))
+            distances = self._distances(query.take(rows), gallery)
+            nearest.append(distances.topk(min(k, len(gallery)), largest=False))
+        return SearchResult(
+            query,
+            gallery,
+            torch.cat([part.indices for part in nearest]),
+            torch.cat([part.values for part in nearest]),
+        )
+
+    def _distances(self, first: FeatureSet, second: FeatureSet) -> Tensor:
+        distance = FeatureDistance(
+            first.features, second.features, self.metric
+        )
+        rows = slice(0, len(first))
+        return distance.to_distances(distance.block(rows), rows)
+
+    def draw(
+        self, result: SearchResult, out_file: str, title: str | None = None
+    ) -> None:
+        """Draw the queries, each with its neighbours, to a picture.
+
+        Args:
+            result (SearchResult): Of :meth:`search`, on image files.
+            out_file (str): The picture, for instance a .png.
+            title (str, optional): Headline. Defaults to None.
+        """
+        draw_rank_list(
+            result.query,
+            result.gallery,
+            result.neighbours,
+            out_file,
+            title=title,
+        )
+
+    def visualize(self, *args, **kwargs) -> None:
+        """Not used: see :meth:`draw`."""
+
+    def postprocess(self, *args, **kwargs) -> None:
+        """Not used: :meth:`__call__` gives the features."""

@@ -1,0 +1,60 @@
+import copy
+import logging
+import os.path as osp
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner import load_checkpoint
+
+from mmreid.models import BaseReID
+from mmreid.registry import MODELS
+
+
+def init_model(
+    config: str | Config,
+    checkpoint: str | None = None,
+    device: str | torch.device = 'cpu',
+) -> BaseReID:
+    """Build the model of a config and load its weights, strictly.
+
+    Args:
+        config (str | Config): The config, or its path.
+        checkpoint (str, optional): The checkpoint. Defaults to None: the
+            weights that the config starts from (``init_cfg``).
+        device (str): Where the model goes. Defaults to 'cpu'.
+
+    Returns:
+        BaseReID: The model in eval mode.
+
+    Raises:
+        FileNotFoundError: If the config or the checkpoint does not exist.
+        ValueError: If the checkpoint is damaged or of another model.
+    """
+    if not isinstance(config, Config):
+        if not osp.isfile(config):
+            raise FileNotFoundError(f"The config '{config}' does not exist.")
+        config = Config.fromfile(config)
+    cfg = copy.deepcopy(config.model)
+    if checkpoint:
+        # It has all weights: others need not be downloaded.
+        cfg.backbone.pop('init_cfg', None)
+    with DefaultScope.overwrite_default_scope('mmreid'):
+        model = MODELS.build(cfg)
+        if checkpoint:
+            load_checkpoint(model, checkpoint, map_location='cpu')
+        else:
+            _init_weights(model)
+    return model.to(device).eval()
+
+
+def _init_weights(model: BaseReID) -> None:
+    # MMEngine logs lines for each parameter: hundreds.
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,145 @@
+import time
+
+import torch
+from mmengine.dataset import default_collate
+from mmengine.dist import all_gather, get_dist_info, is_main_process
+from mmengine.model import is_model_wrapper
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mmreid.structures import FeatureSet
+
+# Shorter work needs no progress bar.
+_SILENT_SECONDS = 3.0
+
+
+@torch.no_grad()
+def extract(
+    model: nn.Module,
+    images: Dataset,
+    domain: str | None = None,
+    batch_size: int = 128,
+    num_workers: int = 0,
+) -> FeatureSet:
+    """Compute the features of images, in eval mode and with test transforms.
+
+    In a distributed run each process computes a share, and all of them get
+    the whole. Work that takes more than some seconds shows its progress. An
+    image's feature does not depend on what else is extracted, to the last
+    bit on a CPU, as long as that fills a batch (:func:`fill_batch`).
+
+    Args:
+        model (nn.Module): A model of this project, or its wrapper. Its mode
+            is restored.
+        images (Dataset): A data set of this project, or a domain of a
+            :class:`DomainDataset` (:meth:`DomainDataset.images`).
+        domain (str, optional): Normalise as images of this domain are
+            normalised in training. Defaults to None, as in testing.
+        batch_size (int): Images per forward of a process. Defaults to 128.
+        num_workers (int): Worker processes that load. Defaults to 0.
+
+    Returns:
+        FeatureSet: ``features`` (N, D) float32 on the model's device, with
+        ``paths``, and ``person_id`` and ``camera_id`` where they are known,
+        in the order of the images.
+
+    Raises:
+        ValueError: If there is no image, or a feature is not finite.
+    """
+    if not len(images):
+        raise ValueError('There is no image to extract features of.')
+    if is_model_wrapper(model):
+        model = model.module
+    rank, world_size = get_dist_info()
+    num = len(images)
+    # The same length on each rank: the last ones repeat the first.
+    share = -(-num // world_size)
+    indices = [(rank + i * world_size) % num for i in range(share)]
+    loader = DataLoader(
+        images if world_size == 1 else Subset(images, indices),
+        batch_size,
+        num_workers=num_workers,
+        collate_fn=default_collate,
+    )
+    was_training = model.training
+    model.eval()
+    features, labels = [], []
+    try:
+        for batch in _progress(loader):
+            size = len(batch['inputs'])
+            if share > batch_size:
+                fill_batch(batch, batch_size)
+            data = model.data_preprocessor(dict(batch, domain=domain), False)
+            features.append(model(data['inputs'], mode='tensor')[:size])
+            samples = data['data_samples']
+            columns = [
+                samples[name][:size]
+                for name in ('person_id', 'camera_id', 'sample_idx')
+            ]
+            labels.append(torch.stack(columns, 1))
+    finally:
+        model.train(was_training)
+
+    def gather(shares: list[Tensor]) -> Tensor:
+        rows = torch.cat(shares)
+        if world_size == 1:
+            return rows
+        interleaved = torch.stack(all_gather(rows.contiguous()), 1)
+        return interleaved.flatten(0, 1)[:num]
+
+    person_id, camera_id, index = gather(labels).unbind(1)
+    # Not of the images asked for: one may stand in for an unreadable one.
+    paths = [images.get_data_info(i)['img_path'] for i in index.tolist()]
+    found = FeatureSet(
+        gather(features),
+        person_id if (person_id >= 0).any() else None,
+        camera_id if (camera_id >= 0).any() else None,
+        paths,
+    )
+    bad = (~found.features.isfinite().all(1)).nonzero().flatten()
+    if len(bad):
+        raise ValueError(
+            f'The features of {len(bad)} of {num} images are not finite, the '
+            f"first of them of '{paths[bad[0]]}': the weights have diverged. "
+            'Lower the learning rate, or take an earlier checkpoint.'
+        )
+    return found
+
+
+def fill_batch(batch: dict, size: int) -> None:
+    """Repeat the last image of a batch until it has ``size`` images.
+
+    The kernels of a CPU, and with them the last bits of a feature, depend on
+    the size of a batch, but not on what else is in it.
+
+    Args:
+        batch (dict): ``inputs`` (N, 3, H, W) and ``data_samples``, a dict of
+            tensors (N, ...); changed in place.
+        size (int): Images that it shall have; a batch of more stays as it
+            is.
+    """
+    num = len(batch['inputs'])
+    if num >= size:
+        return
+    index = torch.arange(size).clamp(max=num - 1)
+    batch['inputs'] = batch['inputs'][index]
+    batch['data_samples'] = {
+        name: values[index] for name, values in batch['data_samples'].items()
+    }
+
+
+def _progress(loader: DataLoader):
+    """The loader's batches, with a bar once they have taken some seconds."""
+    start, batches = time.monotonic(), iter(loader)
+    for done, batch in enumerate(batches, start=1):
+        yield batch
+        if time.monotonic() - start > _SILENT_SECONDS:
+            yield from track(
+                batches,
+                'Extracting features',
+                total=len(loader),
+                completed=done,
+                transient=True,
+                disable=not is_main_process(),
+            )

@@ -1,0 +1,95 @@
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmreid.registry import MODELS
+
+from ..losses.cml_loss import CameraStatistics
+
+
+@MODELS.register_module()
+class CameraReferences(nn.Module):
+    """The references mu and sigma of L_CML: what cameras are compared with.
+
+    Running values of the mean and the standard deviation of the log soft
+    multilabels, over cameras. They start as those of the whole target set
+    (:meth:`init`), and each batch moves them towards the mean over its
+    cameras, without gradient.
+
+    Args:
+        momentum_scale (float): They move by ``B / momentum_scale`` of the
+            way, B being the size of the whole batch, source and target.
+            Defaults to 10000.
+    """
+
+    def __init__(self, momentum_scale: float = 10000) -> None:
+        super().__init__()
+        self.momentum_scale = momentum_scale
+        self.register_buffer('mean', torch.zeros(0))
+        self.register_buffer('std', torch.zeros(0))
+
+    @torch.no_grad()
+    def init(self, log_soft_multilabel: Tensor, camera_id: Tensor) -> None:
+        """Set mu and sigma to the mean over all cameras of the target set.
+
+        Args:
+            log_soft_multilabel (Tensor): Of every target image, (N, N_p).
+            camera_id (Tensor): (N, ).
+
+        Raises:
+            ValueError: If no camera has two images.
+        """
+        means, stds = [], []
+        for camera in camera_id.unique():
+            rows = log_soft_multilabel[camera_id == camera]
+            if len(rows) > 1:
+                std, mean = torch.std_mean(rows, 0)
+                means.append(mean)
+                stds.append(std)
+        if not means:
+            raise ValueError(
+                'L_CML needs a camera with at least two target images, but '
+                'each of the target images has a camera of its own.'
+            )
+        self.mean = torch.stack(means).mean(0)
+        self.std = torch.stack(stds).mean(0)
+
+    @torch.no_grad()
+    def move(self, statistics: CameraStatistics, batch_size: int) -> None:
+        """Move towards the mean over a batch's cameras.
+
+        Args:
+            statistics (CameraStatistics): Of the target images. If no camera
+                has two images, mu and sigma stay as they are.
+            batch_size (int): Size B of the whole batch.
+        """
+        share, num_cameras = statistics.share, statistics.num_cameras
+        # 0 when no camera can be used.
+        step = batch_size / self.momentum_scale * (num_cameras > 0.5)
+        for reference, values in (
+            (self.mean, statistics.mean),
+            (self.std, statistics.std),
+        ):
+            reference += step * (share @ values - reference)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing: list,
+        *args: Sequence,
+    ) -> None:
+        # As long as the target set's statistics they replace; a checkpoint
+        # of an earlier stage has none.
+        for name in ('mean', 'std'):
+            stored = state_dict.get(prefix + name)
+            if stored is not None:
+                setattr(
+                    self, name, getattr(self, name).new_zeros(stored.shape)
+                )
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing, *args
+        )
