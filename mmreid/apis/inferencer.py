@@ -198,9 +198,7 @@ class ReIDInferencer(BaseInferencer):
         )
 
     def _distances(self, first: FeatureSet, second: FeatureSet) -> Tensor:
-        distance = FeatureDistance(
-            first.features, second.features, self.metric
-        )
+        distance = FeatureDistance(first, second, self.metric)
         rows = slice(0, len(first))
         return distance.to_distances(distance.block(rows), rows)
 

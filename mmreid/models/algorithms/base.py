@@ -429,10 +429,10 @@ class BaseReID(BaseModel):
 
         Only where the rest belongs to the identities of a training.
         """
-        rest = [k for k in own if not k.startswith('backbone.')]
         fresh = tuple(f'{prefix}.' for prefix in self.fresh_heads)
+        optional = tuple(f'{prefix}.' for prefix in self.stage_state)
         if any(k.startswith('backbone.') for k in state_dict) or not all(
-            k.startswith(fresh) for k in rest
+            k.startswith(('backbone.', *fresh, *optional)) for k in own
         ):
             return
         whole = {
