@@ -18,9 +18,8 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmreid.apis import adapt_bn
+from mmreid.apis import adapt_bn, extract
 from mmreid.evaluation import rank_queries
-from mmreid.structures import FeatureSet
 from mmreid.synthetic import (
     DOMAINS,
     write_benchmark,
@@ -238,22 +237,18 @@ def train_tj_aidl(
     }
 
 
-@torch.no_grad()
 def draw_examples(
     runner: Runner, out_file: str, title: str, num: int = 8
 ) -> None:
     """Rank lists of queries spread over the query set."""
-    runner.model.eval()
-    dataset = runner.test_dataloader.dataset
-    outputs = [
-        runner.model.test_step(batch)[0] for batch in runner.test_dataloader
+    loader = runner.test_dataloader
+    infos = [
+        loader.dataset.get_data_info(i) for i in range(len(loader.dataset))
     ]
-    features, person_id, camera_id, is_query = (
-        torch.cat([output[key] for output in outputs]).cpu()
-        for key in ('features', 'person_id', 'camera_id', 'is_query')
-    )
-    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    images = FeatureSet(features, person_id, camera_id, paths)
+    is_query = torch.tensor([info['is_query'] for info in infos])
+    images = extract(
+        runner.model, loader.dataset, batch_size=loader.batch_size
+    ).to('cpu')
     gallery, query = images.take(is_query == 0), images.take(is_query != 0)
     query = query.take(torch.linspace(0, len(query) - 1, num).long())
     ranked = rank_queries(query, gallery, num_neighbours=10)

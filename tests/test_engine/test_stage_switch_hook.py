@@ -154,3 +154,25 @@ def test_stage_is_announced(tiny_config, tmp_path):
         "Stage 2 of 2, 'main': iterations 7 to 15, 3 per epoch, 8 source + 8 "
         'target images per iteration, seed 0.'
     ) in text
+
+
+def test_a_test_on_training_images_is_warned_about(
+    work_dir, tiny_config, tmp_path, benchmark
+):
+    """Of VIPeR without a split, or of the training part itself."""
+    checkpoint = load(work_dir, 'stage_main.pth')
+    for name, changes, warns in (
+        ('test', {}, False),
+        ('all', dict(holds_test_images=True), True),
+        ('other', dict(holds_test_images=True, dataset='viper'), False),
+    ):
+        seen = [dict(s, **changes) for s in checkpoint['meta']['trained_on']]
+        file = str(tmp_path / f'{name}.pth')
+        meta = dict(checkpoint['meta'], trained_on=seen)
+        torch.save(dict(checkpoint, meta=meta), file)
+        cfg = tiny_config(name, load_from=file)
+        runner = Runner.from_cfg(cfg)
+        runner.test()
+        (log,) = (tmp_path / name).glob('*/*.log')
+        said = 'The weights were trained on 21 images of market1501'
+        assert (said in log.read_text()) == warns, name

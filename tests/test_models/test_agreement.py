@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmreid.models.utils import kth_largest_agreement, pairwise_agreement
+from mmreid.models.utils.agreement import FINE_BELOW
 
 
 def test_pairwise_agreement_is_the_sum_of_minima():
@@ -17,7 +18,8 @@ def test_pairwise_agreement_is_the_sum_of_minima():
 
 def sorted_agreements(labels):
     """All of them, by the formula of the selection, in descending order."""
-    agreement = pairwise_agreement(labels).clamp(0, 1)
+    fine = labels.dtype == torch.float64
+    agreement = pairwise_agreement(labels, fine).clamp(0, 1)
     return agreement.sort(descending=True).values
 
 
@@ -41,8 +43,12 @@ def test_kth_largest_equals_sorting(
     for k in {1, drawn, num_pairs}:
         found = kth_largest_agreement(labels, k, chunk_size)
         assert found.dtype == torch.float32 and found.dim() == 0
-        # Bit by bit: the same numbers are compared, none is rounded.
-        assert found == expected[k - 1]
+        # Bit by bit: the same numbers are compared, none is rounded, except
+        # that small ones are computed with more digits.
+        if expected[k - 1] < FINE_BELOW:
+            assert found == sorted_agreements(labels.double())[k - 1].float()
+        else:
+            assert found == expected[k - 1]
         slow = ref.kth_largest_agreement(labels.double(), k)
         assert abs(found.item() - slow) < 1e-6
 
@@ -74,3 +80,22 @@ def test_kth_largest_leaves_its_input_alone():
 def test_kth_largest_needs_a_rank_among_the_pairs(k):
     with pytest.raises(ValueError, match='between 1 and the number of pairs'):
         kth_largest_agreement(torch.zeros(5, 3), k)
+
+
+def test_small_agreements_keep_their_digits():
+    """Of nearly disjoint labels, such as a large scale gives."""
+    labels = (40 * ref.double(30, 200, seed=3)).softmax(1)
+    exact = sorted_agreements(labels)
+    k = int((exact > FINE_BELOW).sum()) + 40
+    assert 0 < exact[k - 1] < 1e-4
+    found = kth_largest_agreement(labels.float(), k)
+    assert found.item() == pytest.approx(exact[k - 1].item(), rel=1e-5)
+    pairs = pairwise_agreement(labels.float(), fine=True)
+    assert pairs.dtype == torch.float32
+    torch.testing.assert_close(
+        pairs.double(), pairwise_agreement(labels), rtol=1e-4, atol=1e-9
+    )
+    # Which the plain formula loses.
+    plain = pairwise_agreement(labels.float()).double()
+    error = (plain - pairwise_agreement(labels)).abs()
+    assert (error > 0.01 * pairwise_agreement(labels)).any()

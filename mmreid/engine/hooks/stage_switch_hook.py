@@ -31,7 +31,8 @@ class StageSwitchHook(Hook):
       later save deletes it, and another target or a later stage can start
       from it (``load_from`` with ``train_cfg.first_stage``).
     * ``meta['stage']`` of every checkpoint is the stage that trained last,
-      and ``meta['trained_on']`` what it and the stages before it saw.
+      and ``meta['trained_on']`` what it and the stages before it saw. A test
+      on images that the weights have seen is warned about.
     * Checkpoints hold plain values and tensors only. MMEngine pickles its
       log history as objects, which would force everybody to load files with
       ``weights_only=False``; here it is stored as tensors.
@@ -91,6 +92,20 @@ class StageSwitchHook(Hook):
         # The stage that ended just there: a kill may have cut its end off.
         ended = [stage for stage in loop.stages if stage.end == iteration]
         self._ended = ended[0] if ended else None
+
+    def before_test(self, runner) -> None:
+        """Warn about a test on what the weights were trained on."""
+        dataset = runner.test_dataloader.dataset
+        name = getattr(dataset, 'metainfo', {}).get('dataset_name')
+        for seen in self._trained_on:
+            if seen['dataset'] == name and (
+                seen['holds_test_images'] or seen['split'] == dataset.split
+            ):
+                runner.logger.warning(
+                    f'The weights were trained on {seen["num_images"]} '
+                    f'images of {name}, split {seen["split"]!r}, among them '
+                    'those of this test: the numbers say nothing of others.'
+                )
 
     def before_train(self, runner) -> None:
         """See whether the first stage can start from the weights."""

@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from mmreid.registry import MODELS
 
-from ..utils.agreement import kth_largest_agreement, pairwise_agreement
+from ..utils.agreement import (
+    FINE_BELOW,
+    kth_largest_agreement,
+    pairwise_agreement,
+)
 
 
 class MinedPairs(NamedTuple):
@@ -114,17 +118,28 @@ class SoftMultilabelMiner(PairMiner):
         self.follows_batch = threshold == 'batch'
         self.momentum = momentum
         self.register_buffer('threshold', torch.tensor(float('nan')))
+        # Known here, for a look at T in a step would wait for the device.
+        self._fine = self.follows_batch
 
     def prepare(self, soft_multilabel: Tensor) -> None:
         """Set T to the k-th largest agreement of the target set's pairs."""
         num = len(soft_multilabel)
         k = self.num_similar(num)
         self.threshold.copy_(kth_largest_agreement(soft_multilabel, k))
+        self._choose_precision()
         print_log(
             f'Initial threshold T {self.threshold.item():.4f}: agreement {k} '
             f'in order of the {num * (num - 1) // 2} target pairs.',
             logger='current',
         )
+
+    def _choose_precision(self) -> None:
+        small = self.threshold.item() < FINE_BELOW
+        self._fine = self.follows_batch or small
+
+    def _load_from_state_dict(self, *args) -> None:
+        super()._load_from_state_dict(*args)
+        self._choose_precision()
 
     def counters(self) -> dict[str, Tensor]:
         """T, as ``threshold``."""
@@ -143,7 +158,7 @@ class SoftMultilabelMiner(PairMiner):
             MinedPairs: k pairs; with k = 0 none, and T stays.
         """
         first, second, place = self.similar_pairs(features)
-        agreement = pairwise_agreement(soft_multilabel)
+        agreement = pairwise_agreement(soft_multilabel, self._fine)
         if not len(place):
             return MinedPairs(first, second, place.bool())
         batch_threshold = agreement.topk(len(place)).values[-1]
