@@ -107,6 +107,9 @@ def test_model_builds(path, monkeypatch):
         if cfg['type'] == 'MAR':
             logits = [model.head.logits(features)]
             sizes = [cfg['head']['num_agents']]
+        elif cfg['type'] == 'Baseline':
+            logits = [model.classifier(features)]
+            sizes = [cfg['num_identities']]
         else:
             logits = [
                 model.identity_classifier(features),

@@ -209,3 +209,37 @@ def test_checkpoint_of_another_target(tiny_config, tmp_path):
                 train(cfg)
         else:
             assert len(train(cfg).model.memory.rows) == 18
+
+
+def test_statistics_measured_before_the_training(tiny_config):
+    measured = dict(
+        type='ReIDDataPreprocessor', measured_on='target', _delete_=True
+    )
+    cfg = tiny_config(
+        model__data_preprocessor=measured,
+        train_cfg__stages__pretrain__max_epochs=1,
+        train_cfg__stages__main__max_epochs=1,
+    )
+    runner = train(cfg)
+    states = torch.load(f'{runner.work_dir}/stage_main.pth')['state_dict']
+    paths = [
+        runner.train_loop.dataset.images('target').get_data_info(i)['img_path']
+        for i in range(NUM_TARGETS)
+    ]
+    pixels = torch.cat(
+        [torch.from_numpy(cv2.imread(p)).view(-1, 3).double() for p in paths]
+    )
+    for name, values in (
+        ('mean', pixels.mean(0)),
+        ('std', pixels.std(0, unbiased=False)),
+    ):
+        torch.testing.assert_close(
+            states[f'data_preprocessor.{name}'].flatten(),
+            values.flip(0).float(),
+        )
+    with pytest.raises(ValueError, match="measured_on the domain 'goal'"):
+        train(
+            tiny_config(
+                model__data_preprocessor=dict(measured, measured_on='goal')
+            )
+        )

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmreid.datasets import ImageList
 from mmreid.models import ReIDDataPreprocessor, counter_uniform
 from mmreid.registry import MODELS
 
@@ -402,3 +403,48 @@ def test_numbers_are_not_saved():
 def test_wrong_numbers_are_an_error(kwargs, message):
     with pytest.raises(ValueError, match=message):
         preprocessor(**kwargs)
+
+
+@pytest.mark.parametrize('bgr_to_rgb', [True, False])
+def test_measured_statistics(bgr_to_rgb):
+    images = [
+        np.random.default_rng(i).integers(0, 90 * (1 + i % 3), (6, 4, 3))
+        for i in range(70)
+    ]
+    images = [image.astype(np.uint8) for image in images]
+    dataset = ImageList(images, [dict(type='PackReIDInputs')])
+    ours = ReIDDataPreprocessor(measured_on='target', bgr_to_rgb=bgr_to_rgb)
+    assert ours.mean.isnan().all()
+    ours.measure(dataset)
+    pixels = np.stack(images).reshape(-1, 3).astype(np.float64)
+    if bgr_to_rgb:
+        pixels = pixels[:, ::-1]
+    for buffer, values in (
+        (ours.mean, pixels.mean(0)),
+        (ours.std, pixels.std(0)),
+    ):
+        assert buffer.flatten().tolist() == pytest.approx(values, rel=1e-5)
+    # A test takes those of the checkpoint, a training keeps its own.
+    tested = ReIDDataPreprocessor(measured_on='target')
+    tested.load_state_dict(ours.state_dict())
+    assert torch.equal(tested.mean, ours.mean)
+    other = ReIDDataPreprocessor(measured_on='target')
+    other.measure(ImageList(images[:9], [dict(type='PackReIDInputs')]))
+    own = other.std.clone()
+    other.load_state_dict(ours.state_dict())
+    assert torch.equal(other.std, own) and not torch.equal(own, ours.std)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(),
+        dict(mean=MEAN),
+        dict(mean=MEAN, std=STD, measured_on='target'),
+        dict(std=STD, measured_on='target'),
+    ],
+    ids=str,
+)
+def test_numbers_or_where_to_measure_them(arguments):
+    with pytest.raises(ValueError, match='needs mean and std, or the domain'):
+        ReIDDataPreprocessor(**arguments)

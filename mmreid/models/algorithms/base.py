@@ -252,6 +252,15 @@ class BaseReID(BaseModel):
                 )
             for name, labels in needed.items():
                 self._check_labels(stage.name, dataset.domains[name], labels)
+        measured_on = getattr(self.data_preprocessor, 'measured_on', None)
+        if measured_on is not None:
+            if measured_on not in dataset.domains:
+                raise ValueError(
+                    'model.data_preprocessor is measured_on the domain '
+                    f'{measured_on!r}, but the training data has '
+                    f'{[*dataset.domains]}.'
+                )
+            self.data_preprocessor.measure(dataset.images(measured_on))
         for name, domain in dataset.domains.items():
             known = any(name in domains for domains in self.stages.values())
             if known and domain.labelled and name not in reads_persons:

@@ -1,8 +1,10 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmengine.dataset import default_collate
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from mmreid.registry import MODELS
 
@@ -40,10 +42,15 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
     at the end does not change the draws of the steps before it.
 
     Args:
-        mean (Sequence[float]): Mean per channel, of 255, in the order that
-            ``bgr_to_rgb`` leaves. Test images use it, and training images of
-            a domain that is not in ``domains``.
-        std (Sequence[float]): Standard deviation, likewise.
+        mean (Sequence[float], optional): Mean per channel, of 255, in the
+            order that ``bgr_to_rgb`` leaves. Test images use it, and training
+            images of a domain that is not in ``domains``. Defaults to None,
+            for ``measured_on``.
+        std (Sequence[float], optional): Standard deviation, likewise.
+        measured_on (str, optional): In place of numbers, the domain whose
+            training images they are measured on before the training, by
+            :meth:`measure`; they are then in the checkpoints. Defaults to
+            None.
         domains (Mapping[str, dict], optional): For a domain by name that has
             numbers of its own, a dict of ``mean`` and ``std``. Defaults to
             None.
@@ -62,17 +69,31 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        measured_on: str | None = None,
         domains: Mapping[str, dict] | None = None,
         augmentations: Sequence[dict] | None = None,
         bgr_to_rgb: bool = True,
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
-        mean, std = _statistics('', mean, std)
-        self.register_buffer('mean', mean, persistent=False)
-        self.register_buffer('std', std, persistent=False)
+        if (measured_on is None) == (mean is None) or (mean is None) != (
+            std is None
+        ):
+            raise ValueError(
+                'ReIDDataPreprocessor needs mean and std, or the domain that '
+                f'they are measured_on, got {mean}, {std} and '
+                f'{measured_on!r}.'
+            )
+        self.measured_on = measured_on
+        if measured_on is None:
+            mean, std = _statistics('', mean, std)
+        else:
+            mean = std = torch.full((3, 1, 1), torch.nan)
+        persistent = measured_on is not None
+        self.register_buffer('mean', mean.clone(), persistent=persistent)
+        self.register_buffer('std', std.clone(), persistent=persistent)
         domains = domains or {}
         for name, numbers in domains.items():
             if set(numbers) != {'mean', 'std'}:
@@ -138,6 +159,33 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             output[chunk] = images
             output[chunk].sub_(mean[chunk]).div_(std[chunk])
         return data | dict(inputs=output)
+
+    @torch.no_grad()
+    def measure(self, images: Dataset) -> None:
+        """Take mean and standard deviation of images, over all pixels.
+
+        Args:
+            images (Dataset): Training images, as the loader has them.
+        """
+        count, total, square = 0, 0, 0
+        loader = DataLoader(images, 64, collate_fn=default_collate)
+        for batch in loader:
+            pixels = batch['inputs'].double().transpose(0, 1).flatten(1)
+            count += pixels.shape[1]
+            total = total + pixels.sum(1)
+            square = square + pixels.square().sum(1)
+        mean = total / count
+        std = (square / count - mean.square()).sqrt()
+        for buffer, values in ((self.mean, mean), (self.std, std)):
+            values = values.flip(0) if self.bgr_to_rgb else values
+            buffer.copy_(values.view(3, 1, 1))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        if self.measured_on is not None and self.mean.isfinite().all():
+            # Measured on this run's images, not the checkpoint's.
+            for name in ('mean', 'std'):
+                state_dict[prefix + name] = getattr(self, name).clone()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def draw(self, data: dict) -> list[tuple[BatchAugmentation, Tensor]]:
         """Pair each step with its draws, (N, ``num_draws``)."""
