@@ -6,6 +6,9 @@ Processes that tests start import it by ``custom_imports``.
 import itertools
 import os
 import os.path as osp
+import socket
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -190,6 +193,28 @@ def assert_same(ours, theirs, where: str = '') -> None:
         assert torch.equal(ours, theirs), where
     else:
         assert ours == theirs, where
+
+
+def run_two(tool, *arguments):
+    """A tool's two-process script."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    env = dict(os.environ, PORT=str(port), OMP_NUM_THREADS='1')
+    # torchrun lies beside the interpreter; the config imports tiny_mar.
+    env['PATH'] = osp.dirname(sys.executable) + os.pathsep + env['PATH']
+    env['PYTHONPATH'] = os.pathsep.join(
+        [osp.dirname(osp.abspath(__file__)), env.get('PYTHONPATH', '')]
+    )
+    result = subprocess.run(
+        ['bash', f'{ROOT}/tools/{tool}', *map(str, arguments)],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    return output
 
 
 class Killed(Exception):

@@ -1,41 +1,11 @@
 import json
-import os
-import os.path as osp
-import socket
-import subprocess
-import sys
 
 import pytest
 import tiny_mar
 import tiny_tj_aidl
 import torch
 from mmengine.runner import Runner
-from tiny_mar import END, NUM_TARGETS, train
-
-# Two processes start torch and train: seconds each.
-TOOLS = osp.join(tiny_mar.ROOT, 'tools')
-
-
-def run_two(tool, *arguments):
-    """A tool's two-process script."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    env = dict(os.environ, PORT=str(port), OMP_NUM_THREADS='1')
-    # torchrun lies beside the interpreter; the config imports tiny_mar.
-    env['PATH'] = osp.dirname(sys.executable) + os.pathsep + env['PATH']
-    env['PYTHONPATH'] = os.pathsep.join(
-        [osp.dirname(tiny_mar.__file__), env.get('PYTHONPATH', '')]
-    )
-    result = subprocess.run(
-        ['bash', f'{TOOLS}/{tool}', *map(str, arguments)],
-        env=env,
-        capture_output=True,
-        text=True,
-    )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output
-    return output
+from tiny_mar import END, NUM_TARGETS, run_two, train
 
 
 @pytest.fixture(scope='module')

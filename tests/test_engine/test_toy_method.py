@@ -1,0 +1,227 @@
+import multiprocessing
+import random
+
+import pytest
+import tiny_mar
+import torch
+from tiny_mar import NUM_TARGETS, hook_of, run_two, train
+from toy_method import NUM_CLUSTERS, NoteClustersHook, ToyClusters
+
+NOTE = dict(type='NoteClustersHook')
+# Of 21 images, in batches of 8 or less, an epoch has as many iterations.
+EPOCH, END = 4, 12
+
+
+@pytest.fixture
+def config(benchmark, tmp_path):
+    def config(work_dir='run', *hooks, **changes):
+        cfg = tiny_mar.tiny_config(benchmark, str(tmp_path / work_dir))
+        del cfg.default_hooks['pair_mining']
+        cfg.default_hooks.pseudo_labels = dict(type='PseudoLabelHook')
+        cfg.default_hooks.checkpoint.interval = 3
+        cfg.custom_imports = dict(imports=['tiny_mar', 'toy_method'])
+        cfg.train_dataloader.dataset.source = None
+        cfg.train_dataloader.num_workers = 1
+        cfg.custom_hooks = list(hooks)
+        cfg.train_cfg.order = ['cluster']
+        cfg.train_cfg.stages = dict(
+            cluster=dict(
+                batch_size=dict(target=4),
+                sampler=dict(
+                    target=dict(type='IdentitySampler', num_instances=2)
+                ),
+                epoch_length=EPOCH,
+                max_epochs=3,
+            )
+        )
+        cfg.model = dict(
+            type='ToyClusters',
+            loss=dict(type='CentreLoss', loss_weight=0.5),
+            data_preprocessor=cfg.model.data_preprocessor,
+            backbone=cfg.model.backbone,
+        )
+        cfg.merge_from_dict(
+            {key.replace('__', '.'): value for key, value in changes.items()}
+        )
+        return cfg
+
+    return config
+
+
+def last_states(work_dir):
+    checkpoint = torch.load(f'{work_dir}/iter_{END}.pth', weights_only=True)
+    return {
+        key: checkpoint[key]
+        for key in ('state_dict', 'optimizer', 'param_schedulers')
+    }
+
+
+@pytest.mark.parametrize('interval', [1, 2])
+def test_labels_decide_the_batches(config, interval):
+    runner = train(
+        config('run', NOTE, default_hooks__pseudo_labels__interval=interval)
+    )
+    note = hook_of(runner, NoteClustersHook)
+    assert list(note.drawn) == list(range(END))
+    for k in range(END):
+        labels = note.labels[k]
+        # Made anew where an epoch begins, and nowhere else.
+        if k % EPOCH == 0 and k // EPOCH % interval == 0:
+            assert k == 0 or labels != note.labels[k - 1]
+        else:
+            assert labels == note.labels[k - 1]
+        assert labels.count(-1) == 1
+        assert set(labels) == {-1, *range(NUM_CLUSTERS)}
+        # Two clusters and two images of each, none of them the outlier.
+        drawn = [labels[i] for i in note.drawn[k]]
+        assert drawn[0] == drawn[1] != drawn[2] == drawn[3]
+        assert -1 not in drawn
+    # The data set knows of nothing.
+    assert note.data_labels == {-1}
+
+
+def test_labels_are_in_the_checkpoints(config):
+    runner = train(config('run', NOTE))
+    note = hook_of(runner, NoteClustersHook)
+    for iteration in (9, END):
+        states = torch.load(f'{runner.work_dir}/iter_{iteration}.pth')
+        labels = states['state_dict']['clusters.labels']
+        assert labels.tolist() == note.labels[iteration - 1]
+        assert states['state_dict']['clusters.epoch'] == 2
+
+
+def kill(event, at, hard=False):
+    return dict(
+        type='KillHook', event=event, at=at, priority='LOWEST', hard=hard
+    )
+
+
+@pytest.mark.parametrize(
+    'hook, resumed_at',
+    [
+        # Within the first, the second and the last epoch; iter_3.pth, ...
+        (kill('after_train_iter', 4), 3),
+        (kill('after_train_iter', 6), 6),
+        (kill('before_train_iter', 10), 9),
+        # As an epoch begins: labels are made, and not saved.
+        (kill('before_train_iter', 8), 6),
+        (kill('before_train_iter', 4), 3),
+    ],
+    ids=lambda x: f'{x["event"]}-{x["at"]}' if isinstance(x, dict) else str(x),
+)
+def test_resumed_run_equals_whole_run(config, monkeypatch, hook, resumed_at):
+    whole = train(config('whole', NOTE))
+    with pytest.raises(tiny_mar.Killed):
+        train(config('run', hook))
+    made = []
+    prepare = ToyClusters.prepare_epoch
+    monkeypatch.setattr(
+        ToyClusters,
+        'prepare_epoch',
+        lambda self, stage, epoch, extract: (
+            made.append(epoch) or prepare(self, stage, epoch, extract)
+        ),
+    )
+    resumed = train(config('run', NOTE, resume=True))
+    # Not again for the epoch that was under way.
+    first = -(-resumed_at // EPOCH)
+    assert made == list(range(first, 3))
+    ours, theirs = (hook_of(r, NoteClustersHook) for r in (resumed, whole))
+    for k in range(resumed_at, END):
+        assert ours.drawn[k] == theirs.drawn[k]
+        assert ours.labels[k] == theirs.labels[k]
+    assert min(ours.drawn) == resumed_at
+    tiny_mar.assert_same(
+        last_states(resumed.work_dir), last_states(whole.work_dir)
+    )
+
+
+def _train(cfg):
+    torch.set_num_threads(1)
+    train(cfg)
+
+
+def test_killed_process(config):
+    whole = train(config('whole'))
+    process = multiprocessing.get_context('fork').Process(
+        target=_train, args=(config('run', kill('after_train_iter', 9, True)),)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    resumed = train(config('run', resume=True))
+    tiny_mar.assert_same(
+        last_states(resumed.work_dir), last_states(whole.work_dir)
+    )
+
+
+def test_two_processes(config, tmp_path):
+    changes = dict(
+        model__backbone__norm_eval=True,
+        train_cfg__stages__cluster__batch_size__target=8,
+    )
+    cfg = config('two', dict(type='DumpRankHook'), **changes)
+    cfg.dump(str(tmp_path / 'toy.py'))
+    run_two('dist_train.sh', tmp_path / 'toy.py', 2)
+    first, second = (
+        torch.load(tmp_path / 'two' / f'rank{rank}.pth', weights_only=True)
+        for rank in range(2)
+    )
+    tiny_mar.assert_same(first, second)
+    assert (first['clusters.labels'] >= 0).sum() == NUM_TARGETS - 1
+    one = dict(train(config('one', **changes)).model.state_dict())
+    for key, value in one.items():
+        torch.testing.assert_close(
+            first[key],
+            value,
+            rtol=1e-4,
+            atol=1e-5,
+            msg=lambda m, key=key: f'{key}: {m}',
+        )
+
+
+def test_labels_of_the_target_do_not_leak(config, benchmark, tmp_path):
+    from test_no_label_leak import write_manifest
+
+    states = []
+    for name, relabel in (
+        ('true', lambda ids: ids),
+        ('random', lambda ids: random.Random(0).choices(range(4), k=len(ids))),
+    ):
+        file = str(tmp_path / f'{name}.csv')
+        write_manifest(benchmark, file, relabel)
+        target = dict(
+            _delete_=True,
+            type='ReIDManifest',
+            ann_file=file,
+            labelled=False,
+        )
+        cfg = config(name, train_dataloader__dataset__target=target)
+        states.append(dict(train(cfg).model.state_dict()))
+    tiny_mar.assert_same(*states)
+
+
+def test_a_sampler_by_labels_that_nobody_has(config):
+    cfg = config('run')
+    cfg.model.type = 'SilentClusters'
+    from mmreid.registry import MODELS
+
+    @MODELS.register_module(force=True)
+    class SilentClusters(ToyClusters):
+        def sampling_labels(self, domain):
+            return None
+
+    with pytest.raises(
+        ValueError, match='draws by identities, but the target .* makes no'
+    ):
+        train(cfg)
+
+
+def test_labels_of_another_number(config):
+    model = train(config('run')).model
+    with pytest.raises(ValueError, match='21 images, but pseudo-labels of'):
+        model.clusters.assign(torch.zeros(4, dtype=torch.int64), 0)
+    states = model.state_dict()
+    model.clusters.allocate(18)
+    with pytest.raises(ValueError, match='pseudo-labels of 21 .* has 18'):
+        model.load_state_dict(states)
