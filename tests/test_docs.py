@@ -1,0 +1,60 @@
+"""The code of the pages for developers runs, as a reader would run it."""
+
+import os
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_mar
+from mmengine.config import Config
+
+DOCS = Path(tiny_mar.ROOT, 'docs')
+
+
+def blocks_of(page):
+    """The Python blocks of a page, in order."""
+    text = (DOCS / page).read_text()
+    return re.findall(r'```python\n(.*?)```', text, re.S)
+
+
+@pytest.fixture
+def folder(benchmark, tmp_path, monkeypatch):
+    """A directory with a reader's data and the configs."""
+    os.symlink(benchmark, tmp_path / 'data')
+    os.symlink(tiny_mar.CONFIGS, tmp_path / 'mmreid_configs')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize('page', ['add_a_backbone.md', 'add_a_dataset.md'])
+def test_blocks_run_in_order(page, folder):
+    blocks = blocks_of(page)
+    assert len(blocks) >= 3
+    namespace = {}
+    for block in blocks:
+        exec(compile(block, page, 'exec'), namespace)
+
+
+def test_a_method(folder, monkeypatch):
+    """Written to the files that the page names, and trained by the tool."""
+    method, config = blocks_of('add_a_method.md')
+    for block in (method, config):
+        name = re.match(r'# (\w+\.py)\n', block)[1]
+        (folder / name).write_text(block)
+    assert Config.fromfile('my_config.py').model.type == 'MyClusters'
+    tool = os.path.join(tiny_mar.ROOT, 'tools', 'train.py')
+    for arguments in ([], ['--resume']):
+        monkeypatch.setattr(sys, 'argv', [tool, 'my_config.py', *arguments])
+        runpy.run_path(tool, run_name='__main__')
+    work_dir = folder / 'work_dirs' / 'my_config'
+    assert {'stage_cluster.pth', 'epoch_2.pth'} <= set(os.listdir(work_dir))
+
+
+def test_links_between_pages():
+    for page in [*DOCS.glob('*.md'), DOCS.parent / 'README.md']:
+        for link in re.findall(r'\]\(([^)#]+)[^)]*\)', page.read_text()):
+            if not link.startswith('http'):
+                assert (page.parent / link).exists(), (page.name, link)
