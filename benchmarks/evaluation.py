@@ -304,29 +304,17 @@ def open_metric_learning() -> list[Contender]:
     ]
 
 
-def measure(
-    contender: Contender, data: Data, threads: int
-) -> tuple[float, float, tuple[float, float] | None] | None:
-    """Seconds, peak bytes, metrics; None if the process did not survive."""
+def peak_memory() -> int:
+    """The most bytes that this process has had in memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run_forked(task: Callable, *args):
+    """What a task returns in a forked process of its own, whose peak of the
+    memory is nobody else's; None if the process did not survive."""
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
-
-    def peak() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    def child() -> None:
-        torch.set_num_threads(threads)
-        contender.run(draw(TINY, data.query.shape[1], seed=0))
-        before = peak()
-        results = []
-        # As often as takes 0.2 seconds: VIPeR takes milliseconds.
-        number, seconds = Timer(
-            lambda: results.append(contender.run(data)),
-            timer=time.process_time if threads == 1 else time.perf_counter,
-        ).autorange()
-        sender.send((seconds / number, peak() - before, results[0]))
-
-    process = context.Process(target=child)
+    process = context.Process(target=lambda: sender.send(task(*args)))
     process.start()
     sender.close()
     try:
@@ -335,6 +323,22 @@ def measure(
         return None
     finally:
         process.join()
+
+
+def measure(
+    contender: Contender, data: Data, threads: int
+) -> tuple[float, float, tuple[float, float] | None]:
+    """Seconds, peak bytes, metrics; in a process of its own."""
+    torch.set_num_threads(threads)
+    contender.run(draw(TINY, data.query.shape[1], seed=0))
+    before = peak_memory()
+    results = []
+    # As often as takes 0.2 seconds: VIPeR takes milliseconds.
+    number, seconds = Timer(
+        lambda: results.append(contender.run(data)),
+        timer=time.process_time if threads == 1 else time.perf_counter,
+    ).autorange()
+    return seconds / number, peak_memory() - before, results[0]
 
 
 def read_field(path: str, name: str) -> str:
@@ -376,7 +380,11 @@ def race(
             if key in skipped or sum(seconds[key]) > LONG:
                 continue
             reason = reason_to_skip(contender, SIZES[name])
-            found = None if reason else measure(contender, data, threads)
+            found = (
+                None
+                if reason
+                else run_forked(measure, contender, data, threads)
+            )
             if found is None:
                 skipped[key] = reason or 'ended without a result'
                 print(f'{key} skipped at {name}: {skipped[key]}.')
