@@ -58,17 +58,45 @@ class ReferenceAgentHead(BaseModule):
         """Inner products without unit norm, (N, D) -> (N, num_agents)."""
         return features @ self.agents.t()
 
-    def scaled_cosine(self, unit_features: Tensor) -> Tensor:
+    def unit_agents(self) -> Tensor:
+        """The agents with unit norm, (num_agents, D)."""
+        return F.normalize(self.agents)
+
+    def scaled_cosine(
+        self, unit_features: Tensor, unit_agents: Tensor | None = None
+    ) -> Tensor:
         """``s cos(a_i, f)`` of L_AL, (N, D) -> (N, num_agents).
 
         Its gradient reaches the agents.
-        """
-        return self.scale * (unit_features @ F.normalize(self.agents).t())
 
-    def reference_cosine(self, unit_features: Tensor) -> Tensor:
-        """Cosines with the detached reference agents, (N, D) -> (N, N_p)."""
-        agents = self.agents[: self.num_reference_persons].detach()
-        return unit_features @ F.normalize(agents).t()
+        Args:
+            unit_features (Tensor): (N, D).
+            unit_agents (Tensor, optional): Of :meth:`unit_agents`, so that
+                several calls share it. Defaults to None: it is computed.
+
+        Returns:
+            Tensor: (N, num_agents).
+        """
+        if unit_agents is None:
+            unit_agents = self.unit_agents()
+        return self.scale * (unit_features @ unit_agents.t())
+
+    def reference_cosine(
+        self, unit_features: Tensor, unit_agents: Tensor | None = None
+    ) -> Tensor:
+        """Cosines with the detached reference agents, (N, D) -> (N, N_p).
+
+        Args:
+            unit_features (Tensor): (N, D).
+            unit_agents (Tensor, optional): See :meth:`scaled_cosine`.
+
+        Returns:
+            Tensor: (N, N_p).
+        """
+        if unit_agents is None:
+            unit_agents = self.unit_agents()
+        agents = unit_agents[: self.num_reference_persons].detach()
+        return unit_features @ agents.t()
 
     def log_soft_multilabel(self, reference_cosine: Tensor) -> Tensor:
         """``log y`` (Eq. 1) with the scale on the cosines, (N, N_p)."""
