@@ -10,7 +10,8 @@ Four parts, each with a table:
   the pooled features' sum, and the optimiser's step on the networks that
   learn, for random images that are there already.
 - losses: MAR's losses, memory and mining, forward and backward, on drawn unit
-  features, beside those of the published code (https://github.com/KovenYu/MAR).
+  features, beside those of the published code (https://github.com/KovenYu/MAR);
+  whole, and without the products of features and agents, which both take.
 - threshold: its initial threshold, from all pairs of soft multilabels, beside
   the published list of all pairs; and ours at the full size, with its memory.
 - extraction: `mmreid.engine.extract` over the bare forward passes.
@@ -29,6 +30,7 @@ import argparse
 import contextlib
 import copy
 import importlib.util
+import itertools
 import platform
 import statistics
 import sys
@@ -455,15 +457,48 @@ def draw_batch(args: argparse.Namespace, dim: int = 2048) -> dict:
     return {name: value.to(DEVICE) for name, value in batch.items()}
 
 
-def our_losses(args: argparse.Namespace) -> Callable[[], tuple]:
+class GivenCosines(nn.Module):
+    """In place of MAR's head: cosines that are there already."""
+
+    def __init__(self, head: nn.Module, source: Tensor, target: Tensor):
+        super().__init__()
+        self.scale = head.scale
+        self.log_soft_multilabel = head.log_soft_multilabel
+        self.source = source
+        # MAR asks for the source's, then for the target's.
+        self.turns = itertools.cycle([source, target])
+
+    def unit_agents(self) -> None:
+        pass
+
+    def scaled_cosine(self, *args) -> Tensor:
+        return self.scale * self.source
+
+    def reference_cosine(self, *args) -> Tensor:
+        return next(self.turns)
+
+
+def given_cosines(batch: dict, num: int) -> tuple[Tensor, Tensor]:
+    cosine = batch['inputs'].detach() @ batch['agents'].detach().T
+    return tuple(part.clone().requires_grad_() for part in cosine.split(num))
+
+
+def our_losses(
+    args: argparse.Namespace, given: bool = False
+) -> Callable[[], tuple]:
+    """A step of MAR's losses; ``given`` its cosines, or without."""
     batch = draw_batch(args)
+    cosines = given_cosines(batch, args.loss_batch_size) if given else ()
     num = args.loss_batch_size
     with DefaultScope.overwrite_default_scope('mmreid'):
         model = FeatureMAR(
             head=dict(type='ReferenceAgentHead', num_agents=IDENTITIES['mar']),
             backbone=dict(type='LinearEndResNet', depth=50),
         ).to(DEVICE)
-    model.head.agents.data.copy_(batch.pop('agents'))
+    agents = model.head.agents
+    agents.data.copy_(batch.pop('agents'))
+    if given:
+        model.head = GivenCosines(model.head, *cosines)
     model.references.init(
         batch.pop('log_soft_multilabel'), batch.pop('all_cameras')
     )
@@ -476,7 +511,8 @@ def our_losses(args: argparse.Namespace) -> Callable[[], tuple]:
     def step() -> tuple[Tensor, Tensor]:
         losses = model.loss(batch, info)
         total = sum(v for name, v in losses.items() if 'loss' in name)
-        inputs.grad = model.head.agents.grad = None
+        for leaf in (inputs, agents, *cosines):
+            leaf.grad = None
         total.backward()
         return total, inputs.grad
 
@@ -484,10 +520,11 @@ def our_losses(args: argparse.Namespace) -> Callable[[], tuple]:
 
 
 def published_losses(
-    code: types.ModuleType, args: argparse.Namespace
+    code: types.ModuleType, args: argparse.Namespace, given: bool = False
 ) -> Callable[[], tuple]:
     """The published losses, put together as in a step of that code."""
     batch = draw_batch(args)
+    cosines = given_cosines(batch, args.loss_batch_size) if given else ()
     num = args.loss_batch_size
     weights = batch['agents'].requires_grad_()
     inputs = batch['inputs'].requires_grad_()
@@ -504,11 +541,18 @@ def published_losses(
     index = batch['sample_idx'][num:].cpu()
 
     def step() -> tuple[Tensor, Tensor]:
-        agents = F.normalize(weights)
         source, target = (
             F.normalize(part) for part in (inputs[:num], inputs[num:])
         )
-        source_cosine, target_cosine = source @ agents.T, target @ agents.T
+        if given:
+            agents = weights
+            source_cosine, target_cosine = cosines
+            mined_cosine = target_cosine
+        else:
+            agents = F.normalize(weights)
+            source_cosine, target_cosine = source @ agents.T, target @ agents.T
+            # It computes this product twice.
+            mined_cosine = target @ agents.detach().T
         loss_al = F.cross_entropy(30 * source_cosine, person_id[:num])
         loss_rj = rj(
             source,
@@ -518,7 +562,7 @@ def published_losses(
             target,
             target_cosine.detach(),
         )
-        labels = (30 * (target @ agents.detach().T)).softmax(1)
+        labels = (30 * mined_cosine).softmax(1)
         loss_cml = cml(labels.log(), camera_id[num:])
         rows = labels.detach().cpu()
         known = visited[index][:, None]
@@ -528,7 +572,8 @@ def published_losses(
         visited[index] = True
         loss_mdl = mdl(target, memory[index], person_id[num:])
         total = loss_mdl + 2e-4 * loss_cml + 50 * loss_al + 10 * loss_rj
-        inputs.grad = weights.grad = None
+        for leaf in (inputs, weights, *cosines):
+            leaf.grad = None
         total.sum().backward()
         return total.sum(), inputs.grad
 
@@ -541,45 +586,51 @@ def published_losses(
 
 def losses(args: argparse.Namespace, root: Path) -> list[str]:
     code = published_code(args.mar_code)
-    contenders = dict(mmreid=our_losses(args))
-    if code:
-        contenders['published'] = published_losses(code, args)
-    # The same numbers, while the threshold is that of a few steps.
-    first = {
-        name: [step() for _ in range(3)] for name, step in contenders.items()
-    }
-    times = {name: [] for name in contenders}
-    for _ in range(args.rounds):
-        for name, step in contenders.items():
-            times[name].append(seconds_of(step, 3))
-    lines = [
+    rows, notes = [], []
+    for given in (False, True):
+        what = 'cosines given' if given else 'whole'
+        contenders = dict(mmreid=our_losses(args, given))
+        if code:
+            contenders['published'] = published_losses(code, args, given)
+        third = {
+            name: [step() for _ in range(3)][-1]
+            for name, step in contenders.items()
+        }
+        times = {name: [] for name in contenders}
+        for _ in range(args.rounds):
+            for name, step in contenders.items():
+                times[name].append(seconds_of(step, 3))
+        for name, values in times.items():
+            cells = [what, name, spread([1e3 * s for s in values], '.0f')]
+            if name == 'published':
+                ratios = ratio(values, times['mmreid'])
+                reached = statistics.median(ratios) >= GOAL_LOSSES
+                cells += [
+                    spread(ratios, '.1f'),
+                    verdict(reached, f'{GOAL_LOSSES}'),
+                ]
+            else:
+                cells += ['', '']
+            rows.append(f'| {" | ".join(cells)} |')
+        if code and not given:
+            (ours, grad), (theirs, their_grad) = third.values()
+            off = (grad - their_grad).norm() / their_grad.norm()
+            notes += [
+                '',
+                f'The total loss of the third step is {ours.item():.5f} and '
+                f'{theirs.item():.5f}; the gradients of the features differ '
+                f'by {off.item():.1e} of their norm.',
+            ]
+    return [
         f'{args.loss_batch_size} + {args.loss_batch_size} features of 2,048, '
         f'{IDENTITIES["mar"]:,} agents.',
         '',
-        '| contender | forward and backward, ms: median (min-max) | published '
-        '/ mmreid | goal |',
-        '| --- | --: | --: | --- |',
+        '| losses | contender | forward and backward, ms: median (min-max) | '
+        'published / mmreid | goal |',
+        '| --- | --- | --: | --: | --- |',
+        *rows,
+        *notes,
     ]
-    for name, values in times.items():
-        cells = [name, spread([1e3 * s for s in values], '.0f'), '', '']
-        if name == 'published':
-            ratios = ratio(values, times['mmreid'])
-            reached = statistics.median(ratios) >= GOAL_LOSSES
-            cells[2:] = (
-                spread(ratios, '.1f'),
-                verdict(reached, f'{GOAL_LOSSES}'),
-            )
-        lines.append(f'| {" | ".join(cells)} |')
-    if code:
-        (ours, grad), (theirs, their_grad) = (v[-1] for v in first.values())
-        off = (grad - their_grad).norm() / their_grad.norm()
-        lines += [
-            '',
-            f'The total loss of the third step: {ours.item():.5f} and '
-            f'{theirs.item():.5f}; the gradients differ by {off.item():.1e} '
-            'of their norm.',
-        ]
-    return lines
 
 
 # Threshold
