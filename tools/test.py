@@ -2,9 +2,6 @@
 
 import argparse
 
-import mmengine
-from mmengine.runner import Runner
-
 from mmreid.evaluation import add_evaluation_arguments, evaluation_options
 from mmreid.utils import (
     config_parser,
@@ -43,6 +40,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    # Not at the top: --help need not wait for it.
+    import mmengine
+    from mmengine.runner import Runner
+
     cfg = load_config(args)
     # Of a config that a resumed run left in its work dir.
     cfg.resume = False

@@ -2,8 +2,6 @@
 
 import argparse
 
-from mmengine.runner import Runner, find_latest_checkpoint
-
 from mmreid.utils import config_parser, exit_with_message, load_config
 
 
@@ -22,6 +20,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    # Not at the top: --help need not wait for PyTorch.
+    from mmengine.runner import Runner, find_latest_checkpoint
+
     cfg = load_config(args)
     if args.seed is not None:
         cfg.randomness.seed = args.seed

@@ -1,4 +1,3 @@
-from .checkpoint import load_from_local
 from .run import (
     config_parser,
     exit_with_message,
@@ -11,7 +10,6 @@ __all__ = [
     'config_parser',
     'exit_with_message',
     'load_config',
-    'load_from_local',
     'ranking_evaluators',
     'use_validation',
 ]

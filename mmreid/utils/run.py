@@ -5,8 +5,6 @@ import os.path as osp
 import sys
 from collections.abc import Iterator
 
-import torch
-import torch.distributed as dist
 from mmengine.config import Config, DictAction
 
 
@@ -99,7 +97,13 @@ def _prepare_distributed(cfg: Config) -> None:
     Args:
         cfg (Config): Changed in place.
     """
-    if cfg.launcher == 'none' or torch.cuda.is_available():
+    if cfg.launcher == 'none':
+        return
+    # Not at the top: a tool's --help need not wait for PyTorch.
+    import torch
+    import torch.distributed as dist
+
+    if torch.cuda.is_available():
         return
     cfg.model_wrapper_cfg.device_ids = None
     if cfg.launcher == 'pytorch' and not dist.is_initialized():
@@ -121,6 +125,8 @@ def exit_with_message() -> Iterator[None]:
     """
     try:
         yield
+        import torch.distributed as dist
+
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
     except (ValueError, FileNotFoundError, KeyError, OSError) as error:

@@ -13,7 +13,8 @@ from mmengine.runner import save_checkpoint
 from torch import Tensor
 
 from mmreid.models.backbones import MobileNetV1
-from mmreid.utils import exit_with_message, load_from_local
+from mmreid.utils import exit_with_message
+from mmreid.utils.checkpoint import load_from_local
 
 # Number of separable convolutions in each of timm's stages.
 TIMM_STAGES = (1, 2, 2, 6, 2)
