@@ -1,4 +1,5 @@
 import ast
+import copy
 import functools
 import re
 from pathlib import Path
@@ -12,12 +13,22 @@ from tiny_mar import CONFIGS
 
 from mmreid import registry
 from mmreid.registry import MODELS
+from mmreid.utils import load_row, load_table, read_config
 
 FILES = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in Path(CONFIGS).rglob('*.py')
+    if path.name != 'table.py'
 )
-METHODS = [path for path in FILES if not path.startswith('_base_')]
+# The main configs, and by the same name without the suffix, the rows.
+MAINS = [path for path in FILES if not path.startswith('_base_')]
+ROWS = {
+    f'{path.parent.name}/{name}': row
+    for path in sorted(Path(CONFIGS).rglob('table.py'))
+    for name, row in load_table(str(path)).items()
+    if row.overrides
+}
+METHODS = MAINS + list(ROWS)
 
 # Where the types below a key are registered; other keys change nothing.
 REGISTRY_OF = dict(
@@ -42,6 +53,8 @@ REGISTRY_OF = dict(
 
 @functools.cache
 def load(path):
+    if path in ROWS:
+        return ROWS[path].load().to_dict()
     return Config.fromfile(f'{CONFIGS}/{path}').to_dict()
 
 
@@ -152,7 +165,7 @@ PAPER_TARGETS = dict(
 
 # Neither 'small_val' nor '256x128', which are of another size as 'small' is.
 PAPER_PATH = re.compile(
-    r'tj_aidl/tj_aidl_(market|duke)_([a-z]+)(?:_([a-z-]+))?\.py'
+    r'tj_aidl/tj_aidl_(market|duke)_([a-z]+)(?:_([a-z-]+))?(?:\.py)?'
 )
 PAPER = [
     (path, *match.groups())
@@ -203,7 +216,7 @@ def test_all_configs_of_the_paper_are_there():
     assert len(PAPER) == 6 + 3 * 7
 
 
-@pytest.mark.parametrize('path', METHODS)
+@pytest.mark.parametrize('path', MAINS)
 def test_top_level_keys(path):
     """A misspelt one would be ignored without a word."""
     file = Path(CONFIGS, path)
@@ -232,3 +245,170 @@ def test_top_level_keys(path):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
     assert values.keys() <= known
+
+
+# What the paper's tables and figures change: a copy of their numbers.
+MAR_ROWS = {
+    'wo_cml': ['wo_cml'],
+    'wo_ral': ['wo_ral'],
+    'wo_cml_ral': ['wo_cml', 'wo_ral'],
+    'feature-guided': ['feature-guided'],
+    'feature-guided_wo_cml_ral': ['feature-guided', 'wo_cml', 'wo_ral'],
+    'wo_mdl': ['wo_mdl'],
+    'paper-text': ['paper-text'],
+    **{f'{n}-persons': [n] for n in (100, 500, 1000, 1500, 2000, 3000)},
+    **{f'lambda1-{x}': [x] for x in ('2e-5', '5e-5', '1e-4', '5e-4', '1e-3')},
+    **{f'lambda2-{x}': [('l2', x)] for x in (5, 10, 20, 100, 200)},
+}
+
+
+@pytest.mark.parametrize('main', ['mar_msmt_market', 'mar_msmt_duke'])
+@pytest.mark.parametrize('row', MAR_ROWS)
+def test_mar_rows_are_the_paper(main, row):
+    """Every row changes what its name says, and nothing else."""
+    expected = copy.deepcopy(load(f'mar/{main}.py'))
+    model = expected['model']
+    for change in MAR_ROWS[row]:
+        if change == 'wo_cml':
+            model['loss_cml']['loss_weight'] = 0
+        elif change == 'wo_ral':
+            model['loss_al']['loss_weight'] = 0
+            model['loss_rj']['loss_weight'] = 0
+        elif change == 'wo_mdl':
+            model['miner'] = None
+        elif change == 'feature-guided':
+            model['miner'] = dict(type='FeatureGuidedMiner', ratio=0.005)
+        elif change == 'paper-text':
+            model['memory'] = None
+            model['miner']['threshold'] = 'batch'
+        elif isinstance(change, int):
+            model['head']['num_reference_persons'] = change
+        elif isinstance(change, tuple):
+            model['loss_al']['loss_weight'] = change[1]
+            model['loss_rj']['loss_weight'] = 0.2 * change[1]
+        else:
+            model['loss_cml']['loss_weight'] = float(change)
+    assert load(f'mar/{main}_{row}') == expected
+
+
+def test_all_rows_of_the_paper_are_there():
+    mains = {'mar_msmt_market', 'mar_msmt_duke'}
+    names = {f'mar/{main}_{row}' for main in mains for row in MAR_ROWS}
+    small = {'mar/mar_cuhk_market_wo_mdl', 'mar/mar_cuhk_market_small_wo_mdl'}
+    assert {name for name in ROWS if name[:4] == 'mar/'} == names | small
+    # The paper's three targets with a table, and five of the small variant.
+    assert len(ROWS) - len(names | small) == 3 * 7 + 5
+
+
+@pytest.mark.parametrize('path', ROWS)
+def test_rows_change_something(path):
+    row = ROWS[path]
+    main = load(Path(row.config).relative_to(CONFIGS).as_posix())
+    # A misspelt key would be ignored without a word.
+    assert row.overrides.keys() <= main.keys()
+    assert load(path) != main
+
+
+TABLE = """
+configs = ['one.py']
+rows = {
+    'a': dict(title='A', model=dict(
+        head=dict(_delete_=True, width='{{_base_.model.width}}'))),
+    'b_c': dict(title='B', configs=['one.py', 'two.py'], stages=[1, 2],
+        copied='{{ _base_.model.head }}'),
+}
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Write a table, and give its path."""
+
+    def write(text=TABLE):
+        for name in ('one', 'two'):
+            (tmp_path / f'{name}.py').write_text(
+                f'model = dict(type="{name}", width=3, head=dict(x=1))\n'
+                'stages = [3]\n'
+            )
+        (tmp_path / 'table.py').write_text(text)
+        return str(tmp_path / 'table.py')
+
+    return write
+
+
+def test_table(table, tmp_path):
+    rows = load_table(table())
+    # A main config, then its rows.
+    assert list(rows) == ['one', 'one_a', 'one_b_c', 'two', 'two_b_c']
+    assert rows['one_b_c'].title == 'B'
+    model = dict(type='one', width=3, head=dict(x=1))
+    one = rows['one'].load()
+    assert one.to_dict() == dict(model=model, stages=[3])
+    row = rows['one_b_c'].load()
+    assert row.to_dict() == dict(model=model, stages=[1, 2], copied=dict(x=1))
+    # Twice the same: nothing of the table was used up.
+    for _ in range(2):
+        row = load_row(str(tmp_path / 'table.py'), 'one_a')
+        assert row.to_dict() == dict(
+            model=dict(type='one', width=3, head=dict(width=3)), stages=[3]
+        )
+    # What names its work dir and its copy there.
+    assert row.filename == str(tmp_path / 'one_a.py')
+    # What tools take.
+    for row in rows.values():
+        assert read_config(row.argument).to_dict() == row.load().to_dict()
+    cfg = read_config(f'{tmp_path}/one.py:a', {'model.head.width': 4})
+    assert cfg.model.head.width == 4
+
+
+def test_references_are_copies(table):
+    row = load_row(table(), 'one_b_c')
+    row.copied.x = 2
+    assert row.model.head.x == 1
+
+
+@pytest.mark.parametrize(
+    'text, error, message',
+    [
+        ('rows = {}', ValueError, 'must have configs, a list'),
+        ('configs = []', ValueError, 'must have rows, a dict'),
+        (
+            'configs = ["three.py"]\nrows = {}',
+            FileNotFoundError,
+            "names the config 'three.py', which does not exist",
+        ),
+        (
+            'configs = ["one.py"]\nrows = dict(a=dict(model=1))',
+            ValueError,
+            "row 'a' of .* must have a title",
+        ),
+        (
+            'configs = ["one.py"]\nrows = dict(a=dict(title="A"))',
+            ValueError,
+            "row 'a' of .* at least one key",
+        ),
+        (
+            TABLE.replace('.width', '.length'),
+            ValueError,
+            "'one_a' refers to model.length, which '.*one.py' does not have",
+        ),
+    ],
+)
+def test_table_errors(table, text, error, message):
+    with pytest.raises(error, match=message):
+        load_row(table(text), 'one_a')
+
+
+def test_unknown_rows(table, tmp_path):
+    file = table()
+    with pytest.raises(ValueError, match="no row 'one_b'; it has one_b_c"):
+        load_row(file, 'one_b')
+    # Nothing is near: all of them.
+    with pytest.raises(ValueError, match='it has one, one_a, .*, two_b_c'):
+        load_row(file, 'qqqqqqqq')
+    with pytest.raises(ValueError, match="no row 'two_a'"):
+        read_config(f'{tmp_path}/two.py:a')
+    with pytest.raises(FileNotFoundError, match="'.*three.py' does not exist"):
+        read_config(f'{tmp_path}/three.py')
+    with pytest.raises(FileNotFoundError, match='must be a file table.py'):
+        read_config(f'{CONFIGS}/_base_/default_runtime.py:a')

@@ -1,6 +1,5 @@
 import copy
 import logging
-import os.path as osp
 
 import torch
 from mmengine.config import Config
@@ -10,6 +9,7 @@ from mmengine.runner import load_checkpoint
 
 from mmreid.models import BaseReID
 from mmreid.registry import MODELS
+from mmreid.utils import read_config
 
 
 def init_model(
@@ -20,7 +20,8 @@ def init_model(
     """Build the model of a config and load its weights, strictly.
 
     Args:
-        config (str | Config): The config, or its path.
+        config (str | Config): The config, or its path, ``CONFIG.py`` or
+            ``CONFIG.py:ROW`` (:func:`mmreid.utils.read_config`).
         checkpoint (str, optional): The checkpoint. Defaults to None: the
             weights that the config starts from (``init_cfg``).
         device (str): Where the model goes. Defaults to 'cpu'.
@@ -33,9 +34,7 @@ def init_model(
         ValueError: If the checkpoint is damaged or of another model.
     """
     if not isinstance(config, Config):
-        if not osp.isfile(config):
-            raise FileNotFoundError(f"The config '{config}' does not exist.")
-        config = Config.fromfile(config)
+        config = read_config(config)
     cfg = copy.deepcopy(config.model)
     if checkpoint:
         # It has all weights: others need not be downloaded.

@@ -1,3 +1,4 @@
+from .config import Row, load_row, load_table, read_config, unknown_row
 from .run import (
     config_parser,
     exit_with_message,
@@ -7,9 +8,14 @@ from .run import (
 )
 
 __all__ = [
+    'Row',
     'config_parser',
     'exit_with_message',
     'load_config',
+    'load_row',
+    'load_table',
     'ranking_evaluators',
+    'read_config',
+    'unknown_row',
     'use_validation',
 ]

@@ -7,11 +7,17 @@ from collections.abc import Iterator
 
 from mmengine.config import Config, DictAction
 
+from .config import read_config
+
 
 def config_parser(description: str) -> argparse.ArgumentParser:
     """Arguments of every tool that runs a config."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='path of a config')
+    parser.add_argument(
+        'config',
+        help='path of a config, or CONFIG.py:ROW, changed as a row of the '
+        'table.py beside it says',
+    )
     parser.add_argument(
         '--work-dir',
         help='where logs and checkpoints go (default: work_dirs/<config>)',
@@ -40,13 +46,12 @@ def config_parser(description: str) -> argparse.ArgumentParser:
 
 def load_config(args: argparse.Namespace) -> Config:
     """The config that the arguments of :func:`config_parser` ask for."""
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = (
         args.work_dir
         or cfg.get('work_dir')
-        or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+        or osp.join('work_dirs', osp.splitext(osp.basename(cfg.filename))[0])
     )
     if args.amp:
         cfg.model.amp = True

@@ -5,7 +5,6 @@ import tiny_mar
 import tiny_tj_aidl
 import torch
 import torch.distributed as dist
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -14,6 +13,7 @@ from tiny_tj_aidl import ADAPT, END
 
 from mmreid.registry import HOOKS
 from mmreid.synthetic import write_viper
+from mmreid.utils import load_row
 
 
 @pytest.fixture
@@ -232,8 +232,8 @@ ATTRIBUTE = {'backbone', 'attribute_classifier'}
 )
 def test_baselines(config, variant, trained, retrieved):
     """All of these modules and nothing else, at the tiny size."""
-    file = f'{tiny_mar.CONFIGS}/tj_aidl/tj_aidl_market_viper_{variant}.py'
-    baseline = Config.fromfile(file)
+    file = f'{tiny_mar.CONFIGS}/tj_aidl/table.py'
+    baseline = load_row(file, f'tj_aidl_market_viper_{variant}')
     order = baseline.train_cfg.order
     stage = dict(batch_size=dict(source=8), max_iters=2)
     cfg = config(

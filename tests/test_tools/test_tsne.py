@@ -111,8 +111,13 @@ def test_names_options_and_validation(files, run, tmp_path):
     with open(config, 'a') as file:
         file.write('val_dataloader = dict(test_dataloader)\n')
         file.write('val_evaluator = test_evaluator\n')
+    (tmp_path / 'table.py').write_text(
+        "configs = ['tiny.py']\nrows = dict(row=dict(title='A row', "
+        "test_evaluator=dict(metric='euclidean')))\n"
+    )
     embeddings, names, persons, *_ = run(
-        *(config, checkpoint, '--names', 'MAR', '--val', '--identities', 2),
+        *(config, f'{config}:row:{checkpoint}', '--names', 'MAR'),
+        *('--val', '--identities', 2),
         *('--out', tmp_path / 'out.png', '--cfg-options'),
         *('test_dataloader.dataset.data_root=/nowhere', 'model.amp=True'),
     )

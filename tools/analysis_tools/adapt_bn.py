@@ -6,18 +6,18 @@ training images, with nothing trained; score it with tools/test.py.
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
 
 from mmreid.apis import adapt_bn, init_model
 from mmreid.registry import DATASETS
-from mmreid.utils import exit_with_message
+from mmreid.utils import exit_with_message, read_config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of a config')
+    parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
     parser.add_argument('checkpoint', help='such as stage_pretrain.pth')
     parser.add_argument('out', help='checkpoint to write')
     parser.add_argument('--batch-size', type=int, default=64)
@@ -36,8 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.model.amp = args.amp
     init_default_scope(cfg.default_scope)
     images = DATASETS.build(cfg.train_dataloader.dataset).images('target')

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import mmengine
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -22,7 +22,7 @@ from mmreid.datasets.samplers import DomainSampler
 from mmreid.engine import extract
 from mmreid.models import MAR, SoftMultilabelMiner, kth_largest_agreement
 from mmreid.registry import DATASETS
-from mmreid.utils import exit_with_message
+from mmreid.utils import exit_with_message, read_config
 
 COLUMNS = dict(
     scale='s',
@@ -45,7 +45,9 @@ def parse_args() -> argparse.Namespace:
         'the agreement as a guess of which similar pairs show one person; '
         'part of the similar pairs that one camera took.',
     )
-    parser.add_argument('config', help='path of a config of MAR')
+    parser.add_argument(
+        'config', help='path of a config of MAR, or CONFIG.py:ROW'
+    )
     parser.add_argument('checkpoint', help='such as stage_pretrain.pth')
     parser.add_argument(
         '--ratios',
@@ -73,8 +75,7 @@ def parse_args() -> argparse.Namespace:
 
 def build(args: argparse.Namespace) -> tuple:
     """The model, the labelled target and the size of its batches."""
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.default_scope)
     model = init_model(cfg, args.checkpoint, args.device)
     data = cfg.train_dataloader.dataset

@@ -5,7 +5,7 @@ metric by which its config ranks. Persons are drawn at random among those
 with a query and images of two cameras, so distractors are never shown.
 
     python tools/analysis_tools/tsne.py FULL.py full.pth \\
-        IDENTITY.py:identity.pth ATTRIBUTE.py:attribute.pth
+        FULL.py:identity-only:identity.pth FULL.py:attribute-only:attribute.pth
 """
 
 import argparse
@@ -19,7 +19,12 @@ from mmengine.registry import init_default_scope
 from mmreid.apis import init_model
 from mmreid.engine import extract
 from mmreid.registry import DATASETS
-from mmreid.utils import exit_with_message, ranking_evaluators, use_validation
+from mmreid.utils import (
+    exit_with_message,
+    ranking_evaluators,
+    read_config,
+    use_validation,
+)
 from mmreid.visualization import draw_tsne, embed_tsne
 
 
@@ -28,11 +33,11 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', help='path of a config')
+    parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
     parser.add_argument(
         'checkpoints',
         nargs='+',
-        metavar='[CONFIG.py:]CHECKPOINT',
+        metavar='[CONFIG.py:[ROW:]]CHECKPOINT',
         help='one per panel, with a config of its own where it needs one',
     )
     parser.add_argument(
@@ -66,13 +71,11 @@ def parse_args() -> argparse.Namespace:
 
 def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
     """Config and checkpoint of one panel."""
-    stem, has_config, checkpoint = entry.partition('.py:')
-    if has_config:
-        file = stem + '.py'
-    else:
-        file, checkpoint = args.config, entry
-    cfg = Config.fromfile(file)
-    cfg.merge_from_dict(args.cfg_options)
+    # The config, with its row if it is one, ends before the last colon.
+    config, _, checkpoint = entry.rpartition(':')
+    if '.py' not in config:
+        config, checkpoint = args.config, entry
+    cfg = read_config(config, args.cfg_options)
     if args.val:
         use_validation(cfg)
     return cfg, checkpoint

@@ -1,3 +1,0 @@
-# Control: everything but L_MDL.
-_base_ = 'mar_cuhk_market_small.py'
-model = dict(miner=None)

@@ -1,3 +1,0 @@
-# Fig. 6: the first 500 reference persons (L_AL keeps all 4,101).
-_base_ = 'mar_msmt_market.py'
-model = dict(head=dict(num_reference_persons=500))

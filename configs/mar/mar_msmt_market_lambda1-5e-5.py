@@ -1,3 +1,0 @@
-# Fig. 7 (a).
-_base_ = 'mar_msmt_market.py'
-model = dict(loss_cml=dict(loss_weight=5e-5))

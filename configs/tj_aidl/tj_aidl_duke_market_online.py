@@ -1,3 +1,0 @@
-# The other reading of Sec. 3.1.2: the current branch's soft labels.
-_base_ = 'tj_aidl_duke_market.py'
-model = dict(soft_labels='online')

@@ -1,4 +1,0 @@
-# Table 3, ID Only.
-_base_ = 'tj_aidl_market_viper.py'
-model = dict(retrieval_feature='identity')
-train_cfg = dict(order=['identity'])

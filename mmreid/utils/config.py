@@ -1,0 +1,192 @@
+"""Read configs: a file, or a row of the table beside it."""
+
+import copy
+import difflib
+import os.path as osp
+import re
+import runpy
+from dataclasses import dataclass
+
+from mmengine.config import Config
+
+REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
+
+
+def read_config(path: str, options: dict | None = None) -> Config:
+    """Read the config that a user names.
+
+    Args:
+        path (str): A config, ``CONFIG.py``, or one changed as a row of the
+            ``table.py`` beside it says, ``CONFIG.py:ROW``.
+        options (dict, optional): Settings that replace those of the config,
+            as ``--cfg-options`` gives them. Defaults to None.
+
+    Returns:
+        Config: The config; its ``filename`` is ``CONFIG_ROW.py`` for a row.
+
+    Raises:
+        FileNotFoundError: If the config does not exist, or has no table.
+        ValueError: If the table has no such row.
+    """
+    stem, is_row, row = path.partition('.py:')
+    if is_row:
+        table = osp.join(osp.dirname(stem), 'table.py')
+        cfg = load_row(table, f'{osp.basename(stem)}_{row}')
+    elif osp.isfile(path):
+        cfg = Config.fromfile(path)
+    else:
+        raise FileNotFoundError(f"The config '{path}' does not exist.")
+    cfg.merge_from_dict(options or {})
+    return cfg
+
+
+@dataclass
+class Row:
+    """A main config and what is changed in it.
+
+    Attributes:
+        name (str): The main config's name and the row's: '<config>_<row>'.
+        title (str): Where the paper has it, and what it is.
+        config (str): Path of the main config.
+        overrides (dict): Merged into it, as a config that inherits would be:
+            ``_delete_=True`` replaces a dict, and the string
+            ``'{{_base_.KEY}}'`` is what the main config has there.
+    """
+
+    name: str
+    title: str
+    config: str
+    overrides: dict
+
+    @property
+    def argument(self) -> str:
+        """str: How :func:`read_config` and the tools take it."""
+        stem = osp.splitext(osp.basename(self.config))[0]
+        row = self.name[len(stem) + 1 :]
+        return f'{self.config}:{row}' if row else self.config
+
+    def load(self) -> Config:
+        """The main config with the changes."""
+        cfg = Config.fromfile(self.config)
+        cfg.merge_from_dict(_resolve(self.overrides, cfg, self))
+        return Config(
+            cfg.to_dict(),
+            cfg_text=cfg.text,
+            # Names the work dir, the log and the copy of the config there.
+            filename=osp.join(osp.dirname(self.config), f'{self.name}.py'),
+            env_variables=cfg.env_variables,
+        )
+
+
+def load_table(path: str) -> dict[str, Row]:
+    """Read a table: a Python file with ``configs`` and ``rows``.
+
+    ``configs`` lists the main configs, which lie beside it. ``rows`` names
+    the rows; each is a dict with a ``title``, what is changed, by the top
+    level keys of a config, and ``configs``, where it is not made for those of
+    the table.
+
+    Args:
+        path (str): The file, ``table.py``.
+
+    Returns:
+        dict[str, Row]: The main configs, each followed by its rows, by name.
+
+    Raises:
+        FileNotFoundError: If the file, or a main config, does not exist.
+        ValueError: If the file lacks either, or a row is wrong.
+    """
+    if not osp.isfile(path) or osp.basename(path) != 'table.py':
+        raise FileNotFoundError(
+            f"'{path}' must be a file table.py beside the configs that it "
+            'changes.'
+        )
+    content = runpy.run_path(path)
+    for key, kind in (('configs', list), ('rows', dict)):
+        if not isinstance(content.get(key), kind):
+            raise ValueError(
+                f"The table '{path}' must have {key}, a {kind.__name__}."
+            )
+    rows = {
+        name: dict(dict(configs=content['configs']), **row)
+        for name, row in content['rows'].items()
+    }
+    # In the order in which they are named first.
+    mains = dict.fromkeys(
+        main
+        for configs in [
+            content['configs'],
+            *(row['configs'] for row in rows.values()),
+        ]
+        for main in configs
+    )
+    table = {}
+    for main in mains:
+        config = osp.join(osp.dirname(path), osp.basename(main))
+        if not osp.isfile(config):
+            raise FileNotFoundError(
+                f"'{path}' names the config '{main}', which does not exist "
+                'beside it.'
+            )
+        stem = osp.splitext(osp.basename(main))[0]
+        table[stem] = Row(stem, 'the main config', config, {})
+        for name, row in rows.items():
+            changes = {
+                key: value
+                for key, value in row.items()
+                if key not in ('title', 'configs')
+            }
+            if 'title' not in row or not changes:
+                raise ValueError(
+                    f"The row '{name}' of '{path}' must have a title, and "
+                    'at least one key of the config that it changes.'
+                )
+            if main in row['configs']:
+                name = f'{stem}_{name}'
+                table[name] = Row(name, row['title'], config, changes)
+    return table
+
+
+def load_row(path: str, name: str) -> Config:
+    """The config of one row.
+
+    Args:
+        path (str): The table, see :func:`load_table`.
+        name (str): The row, '<config>_<row>'.
+
+    Returns:
+        Config: The main config with the row's changes.
+
+    Raises:
+        FileNotFoundError: If the table does not exist.
+        ValueError: If it has no such row.
+    """
+    table = load_table(path)
+    if name not in table:
+        raise ValueError(unknown_row(path, name, table))
+    return table[name].load()
+
+
+def unknown_row(path: str, name: str, table: dict[str, Row]) -> str:
+    """Say which rows there are in place of one that there is not."""
+    near = difflib.get_close_matches(name, table) or list(table)
+    return f"'{path}' has no row '{name}'; it has {', '.join(near)}."
+
+
+def _resolve(value: object, main: Config, row: Row) -> object:
+    """A copy of a part of the overrides, with what it refers to."""
+    if isinstance(value, dict):
+        return {key: _resolve(part, main, row) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_resolve(part, main, row) for part in value)
+    match = isinstance(value, str) and REFERENCE.fullmatch(value)
+    if not match:
+        return value
+    for key in match[1].split('.'):
+        if key not in main:
+            raise ValueError(
+                f"The row '{row.name}' refers to {match[1]}, which "
+                f"'{row.config}' does not have."
+            )
+        main = main[key]
+    return copy.deepcopy(main)
