@@ -13,7 +13,13 @@ from tiny_mar import CONFIGS
 
 from mmreid import registry
 from mmreid.registry import MODELS
-from mmreid.utils import load_row, load_table, read_config
+from mmreid.utils import (
+    derive_target,
+    load_row,
+    load_table,
+    ranking_evaluators,
+    read_config,
+)
 
 FILES = sorted(
     path.relative_to(CONFIGS).as_posix()
@@ -53,8 +59,15 @@ REGISTRY_OF = dict(
 
 @functools.cache
 def load(path):
+    """As the tools read it."""
     if path in ROWS:
-        return ROWS[path].load().to_dict()
+        return read_config(ROWS[path].argument).to_dict()
+    return read_config(f'{CONFIGS}/{path}').to_dict()
+
+
+@functools.cache
+def raw(path):
+    """As it is written, with its bases."""
     return Config.fromfile(f'{CONFIGS}/{path}').to_dict()
 
 
@@ -83,7 +96,7 @@ def is_registered(place, name):
 
 @pytest.mark.parametrize('path', FILES)
 def test_parses(path):
-    assert load(path)
+    assert raw(path)
 
 
 @pytest.mark.parametrize('path', METHODS)
@@ -229,12 +242,12 @@ def test_top_level_keys(path):
     }
     bases = ast.literal_eval(values.pop('_base_'))
     single = isinstance(bases, str)
-    known = set()
+    known = {'target'}  # see derive_target
     for base in [bases] if single else bases:
         base = (file.parent / base).resolve().relative_to(CONFIGS)
-        known |= load(base.as_posix()).keys()
+        known |= raw(base.as_posix()).keys()
         # A variant is one.
-        assert load(path) != load(base.as_posix())
+        assert raw(path) != raw(base.as_posix())
     if not single:
         # A config of its own may add what the runner takes.
         known |= set(Runner.__init__.__code__.co_varnames)
@@ -303,10 +316,10 @@ def test_all_rows_of_the_paper_are_there():
 @pytest.mark.parametrize('path', ROWS)
 def test_rows_change_something(path):
     row = ROWS[path]
-    main = load(Path(row.config).relative_to(CONFIGS).as_posix())
+    main = Path(row.config).relative_to(CONFIGS).as_posix()
     # A misspelt key would be ignored without a word.
-    assert row.overrides.keys() <= main.keys()
-    assert load(path) != main
+    assert row.overrides.keys() <= raw(main).keys()
+    assert load(path) != load(main)
 
 
 TABLE = """
@@ -412,3 +425,158 @@ def test_unknown_rows(table, tmp_path):
         read_config(f'{tmp_path}/three.py')
     with pytest.raises(FileNotFoundError, match='must be a file table.py'):
         read_config(f'{CONFIGS}/_base_/default_runtime.py:a')
+
+
+def places(cfg):
+    """What the target is used for."""
+    return [
+        cfg['train_dataloader']['dataset'].get('target'),
+        cfg.get('val_dataloader', {}).get('dataset'),
+        cfg.get('test_dataloader', {}).get('dataset'),
+    ]
+
+
+@pytest.fixture
+def child(tmp_path):
+    """Write a config that inherits, and give its path."""
+
+    def write(text, base='mar_cuhk_market'):
+        file = tmp_path / 'child.py'
+        file.write_text(f"_base_ = '{CONFIGS}/mar/{base}.py'\n{text}\n")
+        return str(file)
+
+    return write
+
+
+def test_the_target_is_written_once(child):
+    cfg = read_config(child(''))
+    market = dict(
+        type='Market1501',
+        data_root='data/market1501',
+        val_identities=151,
+        val_seed=0,
+    )
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    assert places(cfg) == [
+        dict(market, labelled=False),
+        dict(market, split='val', pipeline=pipeline),
+        dict(market, split='test', pipeline=pipeline),
+    ]
+    assert 'target' not in cfg
+    # What a run leaves in its work dir says the same.
+    again = copy.deepcopy(cfg)
+    derive_target(again)
+    assert again.to_dict() == cfg.to_dict()
+    # None of them is another one.
+    cfg.test_dataloader.dataset.data_root = 'x'
+    assert [part.data_root for part in places(cfg)] == [
+        'data/market1501', 'data/market1501', 'x'
+    ]  # fmt: skip
+
+
+def test_a_child_changes_the_target_alone(child):
+    cfg = read_config(
+        child(
+            "target = dict(type='DukeMTMCreID', data_root='d', "
+            "labelled=True, split='val')"
+        )
+    )
+    for part, role in zip(
+        places(cfg),
+        (dict(labelled=False), dict(split='val'), dict(split='test')),
+        strict=True,
+    ):
+        part = part.to_dict()
+        part.pop('pipeline', None)
+        assert part == dict(
+            type='DukeMTMCreID',
+            data_root='d',
+            val_identities=151,
+            val_seed=0,
+            **role,
+        )
+
+
+def test_own_cameras(child, tmp_path):
+    """The README's example: no validation part, and no labels to test."""
+    cfg = read_config(
+        child(
+            'target = dict(_delete_=True, '
+            "type='ReIDManifest', ann_file='crops.csv')"
+        )
+    )
+    train, val, test = places(cfg)
+    own = dict(type='ReIDManifest', ann_file='crops.csv')
+    assert train == dict(own, labelled=False)
+    assert val is None
+    assert not {'val_dataloader', 'val_evaluator', 'val_cfg'} & set(cfg)
+    # Of a list that says what is query and gallery; else an error says so.
+    test.pop('pipeline')
+    assert test == dict(own, split='test')
+    (tmp_path / 'crops.csv').write_text('path,person_id,camera_id\na,1,1\n')
+    test.ann_file = str(tmp_path / 'crops.csv')
+    with pytest.raises(ValueError, match="no row of split 'query'"):
+        registry.DATASETS.build(test)
+
+
+@pytest.mark.parametrize('delete', ['', '_delete_=True, '])
+def test_what_is_written_in_its_place_counts(child, delete):
+    cfg = read_config(
+        child(
+            'train_dataloader = dict(dataset=dict(target=dict('
+            f"{delete}type='ReIDManifest', ann_file='a.csv')))\n"
+            'val_dataloader = dict(dataset=dict(indices=9))\n'
+            "test_dataloader = dict(dataset=dict(_delete_=True, type='VIPeR'))"
+        )
+    )
+    train, val, test = places(cfg)
+    assert train == dict(type='ReIDManifest', ann_file='a.csv')
+    assert (val.indices, val.type, val.split) == (9, 'Market1501', 'val')
+    assert test == dict(type='VIPeR')
+
+
+def test_options_on_the_target_and_on_what_comes_of_it(child):
+    options = {
+        'target.data_root': 'x',
+        'test_dataloader.dataset.data_root': 'y',
+        'train_dataloader.dataset.target.indices': 3,
+    }
+    train, val, test = places(read_config(child(''), options))
+    assert [part.data_root for part in (train, val, test)] == ['x', 'x', 'y']
+    assert (train.type, train.indices) == ('Market1501', 3)
+    assert test.split == 'test'
+
+
+def test_without_a_target(child):
+    cfg = read_config(child('target = None'))
+    assert places(cfg) == [None, None, None]
+    with pytest.raises(ValueError, match='has no test set'):
+        ranking_evaluators(cfg)
+    # Nothing to derive: a config of one's own.
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(x=1))))
+    derive_target(cfg)
+    assert cfg.to_dict() == dict(test_dataloader=dict(dataset=dict(x=1)))
+
+
+@pytest.mark.parametrize(
+    'target', ["'Market1501'", '[]', 'dict(_delete_=True, data_root=1)']
+)
+def test_a_target_that_is_none(child, target):
+    with pytest.raises(ValueError, match="child.py': target must be one data"):
+        read_config(child(f'target = {target}'))
+
+
+@pytest.mark.parametrize('path', MAINS)
+def test_no_config_holds_a_second_target(path):
+    """A Runner of the file itself fails, and trains on no other data."""
+    train, val, test = places(raw(path))
+    if 'small_val' in path:
+        return
+    assert train is None
+    for part in (val, test):
+        assert part is None or set(part) == {'pipeline'}
+    with (
+        DefaultScope.overwrite_default_scope('mmreid'),
+        pytest.raises(KeyError, match='type'),
+    ):
+        registry.DATASETS.build(test)

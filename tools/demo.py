@@ -26,7 +26,7 @@ from mmreid.synthetic import (
     write_dukemtmc,
     write_market1501,
 )
-from mmreid.utils import exit_with_message
+from mmreid.utils import exit_with_message, read_config
 from mmreid.visualization import draw_rank_list
 
 CONFIG = osp.join(osp.dirname(__file__), '../configs/mar/mar_demo.py')
@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace) -> Config:
     """The demo's config, reading the data drawn for it."""
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.work_dir = args.work_dir
     cfg.launcher = 'none'
     cfg.randomness.seed = args.seed

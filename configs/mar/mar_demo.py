@@ -19,14 +19,13 @@ train_dataloader = dict(
     dataset=dict(
         type='DomainDataset',
         source=dict(type='MSMT17', data_root=data_root),
-        target=dict(target, labelled=False),
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=256,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(target, split='test', pipeline=pipeline))
+    dataset=dict(pipeline=pipeline))
 test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
 test_cfg = dict()
 

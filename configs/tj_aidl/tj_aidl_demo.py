@@ -23,14 +23,13 @@ train_dataloader = dict(
             type='DukeMTMCreID',
             data_root=source_root,
             attribute_file=source_root + '/duke_attribute.mat'),
-        target=dict(target, labelled=False),
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=256,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(target, split='test', pipeline=pipeline))
+    dataset=dict(pipeline=pipeline))
 test_evaluator = dict(type='ReIDMetric', metric='euclidean', ap='standard')
 test_cfg = dict()
 

@@ -1,4 +1,11 @@
-from .config import Row, load_row, load_table, read_config, unknown_row
+from .config import (
+    Row,
+    derive_target,
+    load_row,
+    load_table,
+    read_config,
+    unknown_row,
+)
 from .run import (
     config_parser,
     exit_with_message,
@@ -10,6 +17,7 @@ from .run import (
 __all__ = [
     'Row',
     'config_parser',
+    'derive_target',
     'exit_with_message',
     'load_config',
     'load_row',

@@ -22,21 +22,85 @@ def read_config(path: str, options: dict | None = None) -> Config:
             as ``--cfg-options`` gives them. Defaults to None.
 
     Returns:
-        Config: The config; its ``filename`` is ``CONFIG_ROW.py`` for a row.
+        Config: The config, its target derived (:func:`derive_target`); its
+        ``filename`` is ``CONFIG_ROW.py`` for a row.
 
     Raises:
         FileNotFoundError: If the config does not exist, or has no table.
-        ValueError: If the table has no such row.
+        ValueError: If the table has no such row, or the target is wrong.
     """
     stem, is_row, row = path.partition('.py:')
     if is_row:
         table = osp.join(osp.dirname(stem), 'table.py')
-        cfg = load_row(table, f'{osp.basename(stem)}_{row}')
-    elif osp.isfile(path):
-        cfg = Config.fromfile(path)
-    else:
+        return load_row(table, f'{osp.basename(stem)}_{row}', options)
+    if not osp.isfile(path):
         raise FileNotFoundError(f"The config '{path}' does not exist.")
-    cfg.merge_from_dict(options or {})
+    return _finish(Config.fromfile(path), options)
+
+
+def derive_target(cfg: Config) -> None:
+    """Write a config's ``target``, a data set, to where it is used.
+
+    It becomes ``train_dataloader.dataset.target`` without labels,
+    ``test_dataloader.dataset`` with ``split='test'`` and, if it has
+    ``val_identities``, ``val_dataloader.dataset`` with ``split='val'``;
+    without them there is no validation. What is written there already counts
+    over it, and a data set with a ``type`` there stays as it is. A config
+    without ``target`` stays as it is, too.
+
+    Args:
+        cfg (Config): Changed in place; ``target`` is taken out of it.
+
+    Raises:
+        ValueError: If the target is not one data set.
+    """
+    if 'target' not in cfg:
+        return
+    target = cfg.pop('target')
+    if target is not None and not (
+        isinstance(target, dict) and isinstance(target.get('type'), str | type)
+    ):
+        raise ValueError(
+            f"'{cfg.filename}': target must be one data set, dict(type=...), "
+            f'or None, got {target}.'
+        )
+    if target:
+        target = {
+            key: value
+            for key, value in target.items()
+            if key not in ('split', 'labelled')
+        }
+        domains = (cfg.get('train_dataloader') or {}).get('dataset')
+        if domains is not None:
+            _place(domains, 'target', target, labelled=False)
+    for split in ('val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if not loader or 'type' in loader.get('dataset', {}):
+            continue
+        if target and (split == 'test' or target.get('val_identities')):
+            _place(loader, 'dataset', target, split=split)
+        else:
+            for part in ('dataloader', 'evaluator', 'cfg'):
+                cfg.pop(f'{split}_{part}', None)
+
+
+def _place(parent: dict, key: str, target: dict, **role: object) -> None:
+    """Put the target under a key, unless a whole data set is there."""
+    written = parent.get(key, {})
+    if isinstance(written, dict):
+        # Of a child that replaces what its base does not have.
+        written.pop('_delete_', None)
+        if 'type' not in written:
+            parent[key] = copy.deepcopy({**target, **role, **written})
+
+
+def _finish(cfg: Config, options: dict | None) -> Config:
+    """Derive the target; options on it come first, others after."""
+    options = options or {}
+    first = {k: v for k, v in options.items() if k.split('.')[0] == 'target'}
+    cfg.merge_from_dict(first)
+    derive_target(cfg)
+    cfg.merge_from_dict({k: v for k, v in options.items() if k not in first})
     return cfg
 
 
@@ -66,7 +130,7 @@ class Row:
         return f'{self.config}:{row}' if row else self.config
 
     def load(self) -> Config:
-        """The main config with the changes."""
+        """The main config with the changes, its target not yet derived."""
         cfg = Config.fromfile(self.config)
         cfg.merge_from_dict(_resolve(self.overrides, cfg, self))
         return Config(
@@ -147,15 +211,16 @@ def load_table(path: str) -> dict[str, Row]:
     return table
 
 
-def load_row(path: str, name: str) -> Config:
+def load_row(path: str, name: str, options: dict | None = None) -> Config:
     """The config of one row.
 
     Args:
         path (str): The table, see :func:`load_table`.
         name (str): The row, '<config>_<row>'.
+        options (dict, optional): See :func:`read_config`. Defaults to None.
 
     Returns:
-        Config: The main config with the row's changes.
+        Config: The main config with the row's changes, its target derived.
 
     Raises:
         FileNotFoundError: If the table does not exist.
@@ -164,7 +229,7 @@ def load_row(path: str, name: str) -> Config:
     table = load_table(path)
     if name not in table:
         raise ValueError(unknown_row(path, name, table))
-    return table[name].load()
+    return _finish(table[name].load(), options)
 
 
 def unknown_row(path: str, name: str, table: dict[str, Row]) -> str:

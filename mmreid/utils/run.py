@@ -85,7 +85,15 @@ def ranking_evaluators(cfg: Config) -> list[dict]:
 
     Returns:
         list[dict]: Those of the config, not copies.
+
+    Raises:
+        ValueError: If the config has no test set.
     """
+    if 'test_evaluator' not in cfg:
+        raise ValueError(
+            f"'{cfg.filename}' has no test set: give it a target, or a "
+            'test_dataloader, test_evaluator and test_cfg.'
+        )
     evaluators = cfg.test_evaluator
     if isinstance(evaluators, dict):
         evaluators = [evaluators]

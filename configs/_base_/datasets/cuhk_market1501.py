@@ -10,7 +10,7 @@ pipeline = [
     dict(type='mmcv.Resize', scale=(128, 384)),  # width, height
     dict(type='PackReIDInputs'),
 ]
-market1501 = dict(
+target = dict(
     type='Market1501',
     data_root=data_root + '/market1501',
     val_identities=151,
@@ -25,7 +25,6 @@ train_dataloader = dict(
             dict(type='CUHK01', data_root=data_root + '/cuhk01'),
             dict(type='ReIDManifest', ann_file=data_root + '/cuhk03/labeled.csv')
         ],
-        target=dict(market1501, labelled=False),
         pipeline=pipeline))
 val_dataloader = dict(
     batch_size=128,
@@ -33,10 +32,8 @@ val_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(market1501, split='val', pipeline=pipeline))
-test_dataloader = dict(
-    val_dataloader,
-    dataset=dict(market1501, split='test', pipeline=pipeline))
+    dataset=dict(pipeline=pipeline))
+test_dataloader = val_dataloader
 val_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
 test_evaluator = val_evaluator
 val_cfg = dict()

@@ -3,6 +3,3 @@ _base_ = 'dukemtmc_viper.py'
 
 target = dict(
     type='Market1501', data_root='{{$MMREID_DATA:data}}/market1501')
-
-train_dataloader = dict(dataset=dict(target=target))
-test_dataloader = dict(dataset=target)

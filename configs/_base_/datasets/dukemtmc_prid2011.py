@@ -3,6 +3,3 @@ _base_ = 'dukemtmc_viper.py'
 
 target = dict(
     type='PRID2011', data_root='{{$MMREID_DATA:data}}/prid2011')
-
-train_dataloader = dict(dataset=dict(target=target))
-test_dataloader = dict(dataset=target)

@@ -3,6 +3,3 @@ _base_ = 'market1501_viper.py'
 
 target = dict(
     type='DukeMTMCreID', data_root='{{$MMREID_DATA:data}}/dukemtmc-reid')
-
-train_dataloader = dict(dataset=dict(target=target))
-test_dataloader = dict(dataset=target)

@@ -11,6 +11,7 @@ pipeline = [
     dict(type='mmcv.Resize', scale=(224, 224)),  # width, height
     dict(type='PackReIDInputs'),
 ]
+target = dict(type='VIPeR', data_root=data_root + '/viper')
 
 train_dataloader = dict(
     num_workers=4,
@@ -21,8 +22,6 @@ train_dataloader = dict(
             type='Market1501',
             data_root=data_root + '/market1501',
             attribute_file=data_root + '/attributes/market_attribute.mat'),
-        target=dict(
-            type='VIPeR', data_root=data_root + '/viper', labelled=False),
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=128,
@@ -30,10 +29,6 @@ test_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='VIPeR',
-        data_root=data_root + '/viper',
-        split='test',
-        pipeline=pipeline))
+    dataset=dict(pipeline=pipeline))
 test_evaluator = dict(type='ReIDMetric', metric='euclidean', ap='standard')
 test_cfg = dict()

@@ -9,6 +9,7 @@ pipeline = [
     dict(type='mmcv.Resize', scale=(128, 384)),  # width, height
     dict(type='PackReIDInputs'),
 ]
+target = dict(type='Market1501', data_root=data_root + '/market1501')
 
 train_dataloader = dict(
     num_workers=4,
@@ -19,10 +20,6 @@ train_dataloader = dict(
             type='MSMT17',
             data_root=data_root + '/msmt17',
             combine_all=True),
-        target=dict(
-            type='Market1501',
-            data_root=data_root + '/market1501',
-            labelled=False),
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=128,
@@ -30,8 +27,6 @@ test_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='Market1501',
-        data_root=data_root + '/market1501', split='test', pipeline=pipeline))
+    dataset=dict(pipeline=pipeline))
 test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
 test_cfg = dict()
