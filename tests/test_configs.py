@@ -570,8 +570,8 @@ def test_a_target_that_is_none(child, target):
 def test_no_config_holds_a_second_target(path):
     """A Runner of the file itself fails, and trains on no other data."""
     train, val, test = places(raw(path))
-    if 'small_val' in path:
-        return
+    if 'small_val' in path or path.startswith('baseline/'):
+        return  # no adaptation: they write what they test
     assert train is None
     for part in (val, test):
         assert part is None or set(part) == {'pipeline'}
