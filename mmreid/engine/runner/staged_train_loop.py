@@ -178,6 +178,15 @@ class StagedTrainLoop(BaseLoop):
             pseudo = self.algorithm.sampling_labels(name)
             if pseudo is not None:
                 labels = pseudo.cpu().numpy()
+                if (labels < 0).all():
+                    raise ValueError(
+                        f'Stage {stage.name!r} draws the {name} images by '
+                        'pseudo-labels, but no image has a label: add '
+                        "pseudo_labels=dict(type='PseudoLabelHook') to "
+                        'default_hooks, or see whether prepare_epoch of '
+                        f'{type(self.algorithm).__name__} leaves all images '
+                        'out.'
+                    )
             elif not self.dataset.domains[name].labelled:
                 raise ValueError(
                     f'{cfg["type"]} of stage {stage.name!r} '
