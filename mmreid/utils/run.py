@@ -33,7 +33,7 @@ def config_parser(description: str) -> argparse.ArgumentParser:
         action=DictAction,
         default={},
         help='settings that replace those of the config, key=value, e.g. '
-        'train_cfg.stages.main.max_epochs=4 model.lambda1=0',
+        'train_cfg.stages.main.max_epochs=4 model.loss_cml.loss_weight=0',
     )
     parser.add_argument(
         '--launcher',
