@@ -283,6 +283,14 @@ class DumpRankHook(Hook):
         )
 
 
+@HOOKS.register_module(force=True)
+class StillNeckHook(Hook):
+    """Keeps a ``Baseline``'s BNNeck at its running statistics."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        getattr(runner.model, 'module', runner.model).bn_neck.eval()
+
+
 @TRANSFORMS.register_module(force=True)
 class LogPath:
     """Appends the path of each image that is loaded to a file."""

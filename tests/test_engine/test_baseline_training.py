@@ -93,21 +93,23 @@ def test_resumed_run_equals_whole_run(config, at):
 
 
 def test_two_processes(config, tmp_path):
-    changes = dict(
-        # Batch statistics are those of a process: without them.
-        model__backbone__norm_eval=True,
-        model__bn_neck=None,
-        custom_hooks=[dict(type='DumpRankHook')],
-    )
-    config('two', **changes).dump(str(tmp_path / 'tiny.py'))
+    # Batch statistics are those of a process: without them.
+    changes = dict(model__backbone__norm_eval=True)
+    still = dict(type='StillNeckHook')
+    config(
+        'two', custom_hooks=[still, dict(type='DumpRankHook')], **changes
+    ).dump(str(tmp_path / 'tiny.py'))
     run_two('dist_train.sh', tmp_path / 'tiny.py', 2)
     first, second = (
         torch.load(tmp_path / 'two' / f'rank{rank}.pth', weights_only=True)
         for rank in range(2)
     )
     tiny_mar.assert_same(first, second)
-    changes['custom_hooks'] = []
-    one = dict(train(config('one', **changes)).model.state_dict())
+    runner = train(config('one', custom_hooks=[still], **changes))
+    one = dict(runner.model.state_dict())
+    # The neck has learned, and the classifier behind it.
+    assert (one['bn_neck.bn.weight'] != 1).any()
+    assert one.keys() == first.keys()
     for key, value in one.items():
         torch.testing.assert_close(
             first[key],

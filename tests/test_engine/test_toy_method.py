@@ -4,6 +4,7 @@ import random
 import pytest
 import tiny_mar
 import torch
+from mmengine.runner import Runner
 from tiny_mar import NUM_TARGETS, hook_of, run_two, train
 from toy_method import NUM_CLUSTERS, NoteClustersHook, ToyClusters
 
@@ -48,12 +49,24 @@ def config(benchmark, tmp_path):
     return config
 
 
-def last_states(work_dir):
-    checkpoint = torch.load(f'{work_dir}/iter_{END}.pth', weights_only=True)
+def last_states(work_dir, name=f'iter_{END}'):
+    checkpoint = torch.load(f'{work_dir}/{name}.pth', weights_only=True)
     return {
         key: checkpoint[key]
         for key in ('state_dict', 'optimizer', 'param_schedulers')
     }
+
+
+def note_epochs(monkeypatch):
+    """A list of the epochs for which labels are made from now on."""
+    epochs, prepare = [], ToyClusters.prepare_epoch
+
+    def prepare_epoch(self, stage, epoch, extract):
+        epochs.append(epoch)
+        prepare(self, stage, epoch, extract)
+
+    monkeypatch.setattr(ToyClusters, 'prepare_epoch', prepare_epoch)
+    return epochs
 
 
 @pytest.mark.parametrize('interval', [1, 2])
@@ -90,6 +103,17 @@ def test_labels_are_in_the_checkpoints(config):
         assert states['state_dict']['clusters.epoch'] == 2
 
 
+def test_checkpoint_is_tested_without_the_target(config):
+    """A test reads no training data, so it has no room for the labels."""
+    runner = train(config('run'))
+    found = runner.test()
+    cfg = config('test', load_from=f'{runner.work_dir}/stage_cluster.pth')
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        cfg.pop(key)
+    assert Runner.from_cfg(cfg).test() == found
+    assert 0 < found['mAP'] < 100
+
+
 def kill(event, at, hard=False):
     return dict(
         type='KillHook', event=event, at=at, priority='LOWEST', hard=hard
@@ -113,15 +137,7 @@ def test_resumed_run_equals_whole_run(config, monkeypatch, hook, resumed_at):
     whole = train(config('whole', NOTE))
     with pytest.raises(tiny_mar.Killed):
         train(config('run', hook))
-    made = []
-    prepare = ToyClusters.prepare_epoch
-    monkeypatch.setattr(
-        ToyClusters,
-        'prepare_epoch',
-        lambda self, stage, epoch, extract: (
-            made.append(epoch) or prepare(self, stage, epoch, extract)
-        ),
-    )
+    made = note_epochs(monkeypatch)
     resumed = train(config('run', NOTE, resume=True))
     # Not again for the epoch that was under way.
     first = -(-resumed_at // EPOCH)
@@ -133,6 +149,28 @@ def test_resumed_run_equals_whole_run(config, monkeypatch, hook, resumed_at):
     assert min(ours.drawn) == resumed_at
     tiny_mar.assert_same(
         last_states(resumed.work_dir), last_states(whole.work_dir)
+    )
+
+
+@pytest.mark.parametrize('interval, made', [(1, [1, 2]), (2, [2])])
+def test_resumes_where_an_epoch_begins(config, monkeypatch, interval, made):
+    """From the checkpoint of an epoch's end, as the runtime configures it."""
+    changes = dict(
+        default_hooks__checkpoint=dict(by_epoch=True, interval=1),
+        default_hooks__pseudo_labels__interval=interval,
+    )
+    whole = train(config('whole', NOTE, **changes))
+    with pytest.raises(tiny_mar.Killed):
+        train(config('run', kill('after_train_iter', EPOCH + 1), **changes))
+    epochs = note_epochs(monkeypatch)
+    resumed = train(config('run', NOTE, resume=True, **changes))
+    # With interval=2 the second epoch has the labels of the first.
+    assert epochs == made
+    ours, theirs = (hook_of(r, NoteClustersHook) for r in (resumed, whole))
+    assert ours.drawn == {k: theirs.drawn[k] for k in range(EPOCH, END)}
+    assert ours.labels == {k: theirs.labels[k] for k in range(EPOCH, END)}
+    tiny_mar.assert_same(
+        *(last_states(r.work_dir, 'epoch_3') for r in (resumed, whole))
     )
 
 
@@ -225,3 +263,13 @@ def test_labels_of_another_number(config):
     model.clusters.allocate(18)
     with pytest.raises(ValueError, match='pseudo-labels of 21 .* has 18'):
         model.load_state_dict(states)
+
+
+def test_labels_that_nobody_makes(config):
+    cfg = config('run')
+    del cfg.default_hooks['pseudo_labels']
+    with pytest.raises(
+        ValueError,
+        match="'cluster' draws the target .* no image has .*PseudoLabelHook",
+    ):
+        train(cfg)

@@ -1,5 +1,3 @@
-import logging
-
 import mar_reference as ref
 import pytest
 import torch
@@ -146,14 +144,30 @@ def test_feature_is_that_after_the_neck():
     assert [n for n, _ in model.bn_neck.named_parameters()] == ['bn.weight']
 
 
-def test_checkpoint_of_other_identities(tmp_path, caplog):
+def test_checkpoint_of_other_identities(tmp_path, monkeypatch):
     other = baseline(Baseline, num_identities=9)
-    torch.save(dict(state_dict=other.state_dict()), tmp_path / 'a.pth')
     model = baseline(Baseline)
     with torch.no_grad():
+        other.bn_neck.bn.weight.fill_(2)
         model.backbone.conv.weight.zero_()
+        model.bn_neck.bn.weight.zero_()
+    torch.save(dict(state_dict=other.state_dict()), tmp_path / 'a.pth')
     before = model.classifier.weight.detach().clone()
-    with caplog.at_level(logging.INFO):
-        load_checkpoint(model, str(tmp_path / 'a.pth'))
+    logged = []
+    monkeypatch.setattr(
+        'mmreid.models.algorithms.base.print_log',
+        lambda message, logger: logged.append(message),
+    )
+    load_checkpoint(model, str(tmp_path / 'a.pth'))
     assert torch.equal(model.backbone.conv.weight, other.backbone.conv.weight)
+    # The neck fits, and belongs to the features.
+    assert (model.bn_neck.bn.weight == 2).all()
     assert torch.equal(model.classifier.weight, before)
+    (message,) = logged
+    assert "{'classifier.weight': (9, 6)}" in message
+    # A network of another kind is no matter of identities.
+    states = other.state_dict()
+    states['backbone.conv.weight'] = torch.zeros(CHANNELS, 3, 5, 5)
+    torch.save(dict(state_dict=states), tmp_path / 'b.pth')
+    with pytest.raises(ValueError, match='of another shape are 1 .backbone'):
+        load_checkpoint(model, str(tmp_path / 'b.pth'))
