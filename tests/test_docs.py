@@ -10,6 +10,8 @@ import pytest
 import tiny_mar
 from mmengine.config import Config
 
+from mmreid.registry import DATASETS, MODELS
+
 DOCS = Path(tiny_mar.ROOT, 'docs')
 
 
@@ -29,6 +31,18 @@ def folder(benchmark, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def registries(monkeypatch):
+    """What a page registers is forgotten after it."""
+    for registry in (MODELS, DATASETS):
+        # MMEngine does this at the first use, and not again.
+        registry.import_from_location()
+        known = dict(registry.module_dict)
+        monkeypatch.setattr(registry, '_module_dict', known)
+    yield
+    sys.modules.pop('my_method', None)
+
+
 @pytest.mark.parametrize('page', ['add_a_backbone.md', 'add_a_dataset.md'])
 def test_blocks_run_in_order(page, folder):
     blocks = blocks_of(page)
@@ -36,6 +50,16 @@ def test_blocks_run_in_order(page, folder):
     namespace = {}
     for block in blocks:
         exec(compile(block, page, 'exec'), namespace)
+
+
+def test_vit_of_the_backbone_page(folder):
+    pytest.importorskip('timm')
+    namespace = {}
+    exec(blocks_of('add_a_backbone.md')[0], namespace)
+    model = MODELS.build(
+        dict(type='Baseline', num_identities=9, backbone=namespace['vit'])
+    )
+    assert model.feature_length == 384
 
 
 def test_a_method(folder, monkeypatch):
