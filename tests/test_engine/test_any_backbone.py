@@ -100,3 +100,22 @@ def test_ten_iterations(method, backbone, length, benchmark, tmp_path):
     if backbone is TIMM:
         pytest.importorskip('timm')
     check(method, benchmark, tmp_path, backbone, length, 10)
+
+
+def test_random_layers_resume_exactly(benchmark, tmp_path):
+    """What dropout and stochastic depth draw is that of the iteration."""
+
+    def config(name):
+        backbone = dict(VIT, drop_path_rate=0.5, drop_rate=0.3)
+        work_dir = str(tmp_path / name)
+        return config_of('Baseline', benchmark, work_dir, backbone, 6)
+
+    whole = train(config('whole')).model.state_dict()
+    cfg = config('run')
+    cfg.custom_hooks = [dict(type='KillHook', event='after_train_iter', at=4)]
+    with pytest.raises(tiny_mar.Killed):
+        train(cfg)
+    cfg = config('run')
+    cfg.resume = True
+    resumed = train(cfg).model.state_dict()
+    tiny_mar.assert_same(dict(resumed), dict(whole))

@@ -2,8 +2,9 @@ import copy
 import logging
 
 import numpy as np
+import torch
 from mmengine.dataset import default_collate
-from mmengine.dist import get_world_size
+from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
@@ -347,6 +348,7 @@ class StagedTrainLoop(BaseLoop):
         while self._iter < self.max_iters and not self.stop_training:
             stage = self.stage
             self.enter(stage)
+            self._seed_draws()
             runner.call_hook('before_stage', stage=stage)
             self._run_stage(stage)
             runner.call_hook('after_stage', stage=stage)
@@ -361,6 +363,7 @@ class StagedTrainLoop(BaseLoop):
             self.dataloader = self._build_dataloader(stage, self._iter)
             batches = iter(self.dataloader)
         while self._iter < stage.end and not self.stop_training:
+            self._seed_draws()
             runner.call_hook('before_train_epoch')
             end = stage.epoch_end(self._iter)
             if per_epoch:
@@ -385,6 +388,16 @@ class StagedTrainLoop(BaseLoop):
         ):
             runner.val_loop.run()
 
+    def _seed_draws(self) -> None:
+        """Make what a network or a clustering draws that of the iteration.
+
+        A resumed run could not go on with the state of the generator, since
+        dropout and stochastic depth have moved it.
+        """
+        key = (self.runner.seed, self._iter, get_rank())
+        (state,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
+        torch.manual_seed(int(state) >> 1)
+
     def _info(self, stage: Stage) -> BatchInfo:
         domains, start = {}, 0
         for name in self.dataset.domains:
@@ -403,6 +416,7 @@ class StagedTrainLoop(BaseLoop):
     def _run_iter(self, stage: Stage, data_batch: dict) -> None:
         runner = self.runner
         data_batch['info'] = self._info(stage)
+        self._seed_draws()
         runner.call_hook(
             'before_train_iter', batch_idx=self._iter, data_batch=data_batch
         )
