@@ -1,8 +1,10 @@
-from itertools import combinations_with_replacement
+from collections.abc import Iterator
+from itertools import count
+from math import ceil, isqrt
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce, get_dist_info
+from mmengine.dist import all_gather, get_dist_info
 from torch import Tensor
 
 # Below it, float32 leaves an agreement less than four digits.
@@ -33,16 +35,14 @@ def pairwise_agreement(soft_multilabel: Tensor, fine: bool = False) -> Tensor:
 
 @torch.no_grad()
 def kth_largest_agreement(
-    soft_multilabel: Tensor, k: int, chunk_size: int = 256
+    soft_multilabel: Tensor, k: int, chunk_size: int = 512
 ) -> Tensor:
     """The k-th largest agreement over all pairs of a data set, exactly.
 
-    A radix selection: float32 numbers in [0, 1] sort as their bit patterns
-    do, so one pass counts the pairs by the upper 15 bits and a second one,
-    within the bin that holds the k-th, by the lower 15. Memory beyond the
-    soft multilabels is O(``chunk_size``^2 + ``chunk_size`` N_p): no list of
-    the N^2 / 2 agreements is ever held. The ranks of a distributed run, which
-    must hold the same rows, share the work.
+    One pass over the pairs that keeps the k largest agreements so far. Memory
+    beyond the soft multilabels is O(k + ``chunk_size``^2 + ``chunk_size``
+    N_p): the list of the N^2 / 2 agreements is never held. The ranks of a
+    distributed run, which must hold the same rows, share the work.
 
     Nothing is sampled or binned: the answer is off by no more than the
     float32 rounding of one agreement (about 3e-7 for 4,101 persons). If it
@@ -52,8 +52,8 @@ def kth_largest_agreement(
     Args:
         soft_multilabel (Tensor): (N, N_p), float32 or float64.
         k (int): 1-based rank, at most N (N - 1) / 2.
-        chunk_size (int): Rows compared with as many others at a time.
-            Defaults to 256.
+        chunk_size (int): Rows compared with each other at a time. Defaults
+            to 512.
 
     Returns:
         Tensor: A scalar.
@@ -69,57 +69,87 @@ def kth_largest_agreement(
         )
     rank, world_size = get_dist_info()
     fine = soft_multilabel.dtype == torch.float64
-    bits, low_mask = 15, (1 << 15) - 1
-    chunks = soft_multilabel.split(chunk_size)
-
-    def patterns():
-        blocks = list(combinations_with_replacement(range(len(chunks)), 2))
-        for first, second in blocks[rank::world_size]:
-            rows = chunks[first]
-            if first != second:
-                rows = torch.cat([rows, chunks[second]])
-            distance = _pdist(rows)
-            if fine:
-                agreement = (_pair_sums(rows) - distance) / 2
-            else:
-                agreement = 1 - distance / 2
-            if first != second:
-                # ``torch.cdist`` computes each p=1 distance several times
-                # slower than ``torch.pdist``, so the pairs within the chunks
-                # are computed along and dropped.
-                num = len(chunks[first])
-                i, j = _pairs(rows)
-                agreement = agreement[(i < num) & (j >= num)]
-            # Rounding may leave [0, 1] by an ulp; the clamp keeps the order.
-            yield agreement.clamp_(0, 1).float().view(torch.int32)
-
-    def descending_bin(counts: Tensor, k: int) -> tuple[int, int]:
-        all_reduce(counts)
-        passed = counts.flip(0).cumsum(0)
-        index = int(torch.searchsorted(passed, k))
-        before = int(passed[index - 1]) if index else 0
-        return len(counts) - 1 - index, k - before
-
-    rank_wanted, device = k, soft_multilabel.device
-    # 1.0 is 0x3F800000: 30 bits hold every pattern.
-    counts = torch.zeros(1 << bits, dtype=torch.int64, device=device)
-    for pattern in patterns():
-        counts += torch.bincount(pattern >> bits, minlength=1 << bits)
-    high, k = descending_bin(counts, k)
-    counts.zero_()
-    for pattern in patterns():
-        low = pattern[(pattern >> bits) == high] & low_mask
-        counts += torch.bincount(low, minlength=1 << bits)
-    low, _ = descending_bin(counts, k)
-    answer = torch.tensor(
-        (high << bits) | low, dtype=torch.int32, device=device
-    )
-    answer = answer.view(torch.float32)
-    if answer < FINE_BELOW and soft_multilabel.dtype != torch.float64:
-        return kth_largest_agreement(
-            soft_multilabel.double(), rank_wanted, chunk_size
-        )
+    blocks = list(_blocks(ceil(num / chunk_size)))
+    best, least = soft_multilabel.new_empty(0, dtype=torch.float32), -1.0
+    for block in blocks[rank::world_size]:
+        agreement = _agreement(soft_multilabel, *block, fine)
+        # Another pair at the least of the k changes nothing.
+        best = torch.cat([best, agreement[agreement > least]])
+        if len(best) >= 2 * k:
+            best = best.topk(k, sorted=False).values
+            least = best.min()
+    if world_size > 1:
+        # As many on each rank; no agreement is -1.
+        best = best.topk(min(k, len(best))).values
+        padded = F.pad(best, (0, k - len(best)), value=-1)
+        best = torch.cat(all_gather(padded))
+    answer = best.topk(k).values[-1]
+    if answer < FINE_BELOW and not fine:
+        return kth_largest_agreement(soft_multilabel.double(), k, chunk_size)
     return answer
+
+
+def _blocks(at_least: int) -> Iterator[tuple[int, list[int], bool]]:
+    """Sets of chunks of rows, such that each two chunks meet exactly once.
+
+    The chunks are the q^2 points (x, y) of an affine plane of prime order q,
+    of which any two are on exactly one line, and the sets are its q^2 + q
+    lines, each with q of them. So a function that compares all the rows of a
+    set, such as ``torch.pdist``, compares few pairs twice: only those within
+    a chunk, q + 1 times; of two chunks at a time it would be half of all.
+
+    Args:
+        at_least (int): The least q, so that a q-th of the rows is a set's.
+
+    Yields:
+        tuple: Number of chunks q^2, the set, and whether the pairs within
+        its chunks count.
+    """
+    order = next(
+        q
+        for q in count(at_least)
+        if all(q % divisor for divisor in range(2, isqrt(q) + 1))
+    )
+    places = range(order)
+    for x in places:
+        yield order**2, [x * order + y for y in places], True
+    if order > 1:
+        for slope in places:
+            for shift in places:
+                line = [
+                    x * order + (slope * x + shift) % order for x in places
+                ]
+                yield order**2, line, False
+
+
+def _agreement(
+    labels: Tensor,
+    num_chunks: int,
+    chosen: list[int],
+    within: bool,
+    fine: bool,
+) -> Tensor:
+    """Agreements of the pairs of some chunks, flat, float32.
+
+    ``torch.cdist`` computes each p=1 distance several times slower than
+    ``torch.pdist``, so the pairs within the chunks are computed along, and
+    dropped unless ``within``.
+    """
+    chunks = [labels[chunk::num_chunks] for chunk in chosen]
+    rows = torch.cat(chunks)
+    distance = _pdist(rows)
+    if fine:
+        agreement = (_pair_sums(rows) - distance) / 2
+    else:
+        agreement = 1 - distance / 2
+    if not within:
+        sizes = torch.tensor([len(chunk) for chunk in chunks])
+        chunk = torch.arange(len(chunks)).repeat_interleave(sizes)
+        chunk = chunk.to(rows.device)
+        i, j = _pairs(rows)
+        agreement = agreement[chunk[i] != chunk[j]]
+    # Rounding may leave [0, 1] by an ulp; the clamp keeps the order.
+    return agreement.clamp_(0, 1).float()
 
 
 def _pdist(rows: Tensor) -> Tensor:
