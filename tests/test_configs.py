@@ -14,7 +14,7 @@ from tiny_mar import CONFIGS
 from mmreid import registry
 from mmreid.registry import MODELS
 from mmreid.utils import (
-    derive_target,
+    derive_domains,
     load_row,
     load_table,
     ranking_evaluators,
@@ -242,7 +242,7 @@ def test_top_level_keys(path):
     }
     bases = ast.literal_eval(values.pop('_base_'))
     single = isinstance(bases, str)
-    known = {'target'}  # see derive_target
+    known = {'source', 'target'}  # see derive_domains
     for base in [bases] if single else bases:
         base = (file.parent / base).resolve().relative_to(CONFIGS)
         known |= raw(base.as_posix()).keys()
@@ -465,7 +465,7 @@ def test_the_target_is_written_once(child):
     assert 'target' not in cfg
     # What a run leaves in its work dir says the same.
     again = copy.deepcopy(cfg)
-    derive_target(again)
+    derive_domains(again)
     assert again.to_dict() == cfg.to_dict()
     # None of them is another one.
     cfg.test_dataloader.dataset.data_root = 'x'
@@ -554,8 +554,24 @@ def test_without_a_target(child):
         ranking_evaluators(cfg)
     # Nothing to derive: a config of one's own.
     cfg = Config(dict(test_dataloader=dict(dataset=dict(x=1))))
-    derive_target(cfg)
+    derive_domains(cfg)
     assert cfg.to_dict() == dict(test_dataloader=dict(dataset=dict(x=1)))
+
+
+def test_the_source_is_written_once(child):
+    """One data set or several, or what is written in its place."""
+    several = read_config(child('')).train_dataloader.dataset.source
+    assert [part.type for part in several] == ['CUHK01', 'ReIDManifest']
+    path = child("source = dict(data_root='m')", 'mar_msmt_market')
+    cfg = read_config(path, {'source.combine_all': False})
+    assert cfg.train_dataloader.dataset.source == dict(
+        type='MSMT17', data_root='m', combine_all=False
+    )
+    assert 'source' not in cfg
+    for text in ('dict(type="VIPeR")', '[dict(type="VIPeR")]'):
+        path = child(f'train_dataloader = dict(dataset=dict(source={text}))')
+        cfg = read_config(path)
+        assert cfg.train_dataloader.dataset.source == eval(text)
 
 
 @pytest.mark.parametrize(
@@ -567,11 +583,12 @@ def test_a_target_that_is_none(child, target):
 
 
 @pytest.mark.parametrize('path', MAINS)
-def test_no_config_holds_a_second_target(path):
+def test_no_config_holds_a_second_copy(path):
     """A Runner of the file itself fails, and trains on no other data."""
     train, val, test = places(raw(path))
     if 'small_val' in path or path.startswith('baseline/'):
         return  # no adaptation: they write what they test
+    assert 'source' not in raw(path)['train_dataloader']['dataset']
     assert train is None
     for part in (val, test):
         assert part is None or set(part) == {'pipeline'}

@@ -1,26 +1,14 @@
 # MAR on data that is still easy to come by, in the paper's resolution, batch
 # and number of main-stage iterations.
 _base_ = [
-    '../_base_/models/mar_r50.py',
+    '../_base_/models/mar_r50_caffe.py',
     '../_base_/datasets/cuhk_market1501.py',
+    '../_base_/loaders/mar_384x128.py',
     '../_base_/schedules/mar_20e.py',
     '../_base_/mar_runtime.py',
 ]
 
-# ImageNet weights in Caffe's style, and the normalisation they were trained
-# with.
-model = dict(
-    data_preprocessor=dict(
-        type='ReIDDataPreprocessor',
-        mean=(103.939, 116.779, 123.68),
-        std=(1, 1, 1),
-        bgr_to_rgb=False),
-    backbone=dict(
-        style='caffe',
-        init_cfg=dict(
-            checkpoint='{{$MMREID_WEIGHTS:data/weights}}'
-            '/resnet50_imagenet_caffe_bgr.pth')),
-    head=dict(num_agents=1714))
+model = dict(head=dict(num_agents=1714))
 
 # Reads the target's labels for the log, never for a loss.
 default_hooks = dict(pair_mining=dict(purity=True))

@@ -12,14 +12,12 @@ pipeline = [
     dict(type='mmcv.Resize', scale=(32, 64)),  # width, height
     dict(type='PackReIDInputs'),
 ]
+source = dict(type='MSMT17', data_root=data_root)
 target = dict(type='Market1501', data_root=data_root)
 
 train_dataloader = dict(
     num_workers=1,
-    dataset=dict(
-        type='DomainDataset',
-        source=dict(type='MSMT17', data_root=data_root),
-        pipeline=pipeline))
+    dataset=dict(type='DomainDataset', pipeline=pipeline))
 test_dataloader = dict(
     batch_size=256,
     num_workers=0,

@@ -3,6 +3,7 @@
 _base_ = [
     '../_base_/models/mar_r50.py',
     '../_base_/datasets/msmt17_dukemtmc.py',
+    '../_base_/loaders/mar_384x128.py',
     '../_base_/schedules/mar_20e.py',
     '../_base_/mar_runtime.py',
 ]
@@ -13,8 +14,5 @@ model = dict(
     data_preprocessor=dict(
         type='ReIDDataPreprocessor',
         measured_on='target',
-        domains=dict(
-            source=dict(
-                mean=(79.2386, 73.9793, 77.2493),
-                std=(67.2012, 63.9191, 61.8367))),
+        domains=dict(source={{_base_.msmt17_stats}}),
         bgr_to_rgb=True))

@@ -4,18 +4,16 @@
 _base_ = [
     '../_base_/models/mar_r50.py',
     '../_base_/datasets/msmt17_market1501.py',
+    '../_base_/loaders/mar_384x128.py',
     '../_base_/schedules/mar_20e.py',
     '../_base_/mar_runtime.py',
 ]
 
-# Mean and standard deviation of each data set's own training images, RGB.
+# Each domain by its own statistics.
 model = dict(
     data_preprocessor=dict(
         type='ReIDDataPreprocessor',
-        mean=(105.6896, 99.1306, 97.9125),
-        std=(55.3543, 53.4009, 53.2279),
-        domains=dict(
-            source=dict(
-                mean=(79.2386, 73.9793, 77.2493),
-                std=(67.2012, 63.9191, 61.8367))),
+        mean={{_base_.market1501_stats.mean}},
+        std={{_base_.market1501_stats.std}},
+        domains=dict(source={{_base_.msmt17_stats}}),
         bgr_to_rgb=True))

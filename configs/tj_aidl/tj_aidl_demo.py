@@ -13,17 +13,15 @@ pipeline = [
     dict(type='mmcv.Resize', scale=(32, 64)),  # width, height
     dict(type='PackReIDInputs'),
 ]
+source = dict(
+    type='DukeMTMCreID',
+    data_root=source_root,
+    attribute_file=source_root + '/duke_attribute.mat')
 target = dict(type='Market1501', data_root=data_root)
 
 train_dataloader = dict(
     num_workers=1,
-    dataset=dict(
-        type='DomainDataset',
-        source=dict(
-            type='DukeMTMCreID',
-            data_root=source_root,
-            attribute_file=source_root + '/duke_attribute.mat'),
-        pipeline=pipeline))
+    dataset=dict(type='DomainDataset', pipeline=pipeline))
 test_dataloader = dict(
     batch_size=256,
     num_workers=0,

@@ -9,8 +9,8 @@ source = dict(
     attribute_file='{{$MMREID_DATA:data}}/attributes/market_attribute.mat',
     val_identities=151,
     val_seed=0)
-train_dataloader = dict(dataset=dict(source=source, target=None))
-test_dataloader = dict(dataset=dict(_delete_=True, **source, split='val', pipeline={{_base_.pipeline}}))
+train_dataloader = dict(dataset=dict(target=None))
+test_dataloader = dict(dataset=dict(source, split='val'))
 test_evaluator = [
     dict(type='ReIDMetric', metric='euclidean', ap='standard'),
     dict(type='AttributeMetric'),

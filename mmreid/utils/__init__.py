@@ -1,6 +1,6 @@
 from .config import (
     Row,
-    derive_target,
+    derive_domains,
     load_row,
     load_table,
     read_config,
@@ -17,7 +17,7 @@ from .run import (
 __all__ = [
     'Row',
     'config_parser',
-    'derive_target',
+    'derive_domains',
     'exit_with_message',
     'load_config',
     'load_row',

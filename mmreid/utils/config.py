@@ -22,7 +22,7 @@ def read_config(path: str, options: dict | None = None) -> Config:
             as ``--cfg-options`` gives them. Defaults to None.
 
     Returns:
-        Config: The config, its target derived (:func:`derive_target`); its
+        Config: The config, its domains derived (:func:`derive_domains`); its
         ``filename`` is ``CONFIG_ROW.py`` for a row.
 
     Raises:
@@ -38,22 +38,31 @@ def read_config(path: str, options: dict | None = None) -> Config:
     return _finish(Config.fromfile(path), options)
 
 
-def derive_target(cfg: Config) -> None:
-    """Write a config's ``target``, a data set, to where it is used.
+def derive_domains(cfg: Config) -> None:
+    """Write a config's ``source`` and ``target`` to where they are used.
 
-    It becomes ``train_dataloader.dataset.target`` without labels,
+    ``source``, a data set or a list of them, becomes
+    ``train_dataloader.dataset.source``. ``target``, a data set, becomes
+    ``train_dataloader.dataset.target`` without labels,
     ``test_dataloader.dataset`` with ``split='test'`` and, if it has
     ``val_identities``, ``val_dataloader.dataset`` with ``split='val'``;
     without them there is no validation. What is written there already counts
-    over it, and a data set with a ``type`` there stays as it is. A config
-    without ``target`` stays as it is, too.
+    over it, and a data set with a ``type`` there stays as it is. What is not
+    at the top level of the config is not derived.
 
     Args:
-        cfg (Config): Changed in place; ``target`` is taken out of it.
+        cfg (Config): Changed in place; both are taken out of it.
 
     Raises:
         ValueError: If the target is not one data set.
     """
+    domains = (cfg.get('train_dataloader') or {}).get('dataset')
+    source = cfg.pop('source', None)
+    if source and domains is not None:
+        if isinstance(source, dict):
+            _place(domains, 'source', source)
+        else:
+            domains.setdefault('source', source)
     if 'target' not in cfg:
         return
     target = cfg.pop('target')
@@ -70,7 +79,6 @@ def derive_target(cfg: Config) -> None:
             for key, value in target.items()
             if key not in ('split', 'labelled')
         }
-        domains = (cfg.get('train_dataloader') or {}).get('dataset')
         if domains is not None:
             _place(domains, 'target', target, labelled=False)
     for split in ('val', 'test'):
@@ -84,22 +92,26 @@ def derive_target(cfg: Config) -> None:
                 cfg.pop(f'{split}_{part}', None)
 
 
-def _place(parent: dict, key: str, target: dict, **role: object) -> None:
-    """Put the target under a key, unless a whole data set is there."""
+def _place(parent: dict, key: str, dataset: dict, **role: object) -> None:
+    """Put a data set under a key, unless a whole one is there."""
     written = parent.get(key, {})
     if isinstance(written, dict):
         # Of a child that replaces what its base does not have.
         written.pop('_delete_', None)
         if 'type' not in written:
-            parent[key] = copy.deepcopy({**target, **role, **written})
+            parent[key] = copy.deepcopy({**dataset, **role, **written})
 
 
 def _finish(cfg: Config, options: dict | None) -> Config:
-    """Derive the target; options on it come first, others after."""
+    """Derive the domains; options on them come first, others after."""
     options = options or {}
-    first = {k: v for k, v in options.items() if k.split('.')[0] == 'target'}
+    first = {
+        key: value
+        for key, value in options.items()
+        if key.split('.')[0] in ('source', 'target')
+    }
     cfg.merge_from_dict(first)
-    derive_target(cfg)
+    derive_domains(cfg)
     cfg.merge_from_dict({k: v for k, v in options.items() if k not in first})
     return cfg
 
@@ -130,7 +142,7 @@ class Row:
         return f'{self.config}:{row}' if row else self.config
 
     def load(self) -> Config:
-        """The main config with the changes, its target not yet derived."""
+        """The main config with the changes, its domains not yet derived."""
         cfg = Config.fromfile(self.config)
         cfg.merge_from_dict(_resolve(self.overrides, cfg, self))
         return Config(
@@ -220,7 +232,7 @@ def load_row(path: str, name: str, options: dict | None = None) -> Config:
         options (dict, optional): See :func:`read_config`. Defaults to None.
 
     Returns:
-        Config: The main config with the row's changes, its target derived.
+        Config: The main config with the row's changes, its domains derived.
 
     Raises:
         FileNotFoundError: If the table does not exist.

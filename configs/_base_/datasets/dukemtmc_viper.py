@@ -7,5 +7,3 @@ source = dict(
     type='DukeMTMCreID',
     data_root=data_root + '/dukemtmc-reid',
     attribute_file=data_root + '/attributes/duke_attribute.mat')
-
-train_dataloader = dict(dataset=dict(source=source))

@@ -4,29 +4,12 @@
 # (docs/datasets.md says what each must look like).
 data_root = '{{$MMREID_DATA:data}}'
 
-pipeline = [
-    dict(type='LoadReIDImage'),
-    dict(type='mmcv.Resize', scale=(128, 384)),  # width, height
-    dict(type='PackReIDInputs'),
-]
+source = dict(
+    type='MSMT17', data_root=data_root + '/msmt17', combine_all=True)
 target = dict(type='Market1501', data_root=data_root + '/market1501')
 
-train_dataloader = dict(
-    num_workers=4,
-    pin_memory=True,
-    dataset=dict(
-        type='DomainDataset',
-        source=dict(
-            type='MSMT17',
-            data_root=data_root + '/msmt17',
-            combine_all=True),
-        pipeline=pipeline))
-test_dataloader = dict(
-    batch_size=128,
-    num_workers=4,
-    pin_memory=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(pipeline=pipeline))
-test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
-test_cfg = dict()
+# Mean and standard deviation of each data set's own training images, RGB.
+msmt17_stats = dict(
+    mean=(79.2386, 73.9793, 77.2493), std=(67.2012, 63.9191, 61.8367))
+market1501_stats = dict(
+    mean=(105.6896, 99.1306, 97.9125), std=(55.3543, 53.4009, 53.2279))
