@@ -23,7 +23,11 @@ rows = {
         model=dict(feature_guided, **wo_ral, **wo_cml)),
     'wo_mdl': dict(
         title='control that the paper lacks: everything but L_MDL',
-        configs=configs + ['mar_cuhk_market.py', 'mar_cuhk_market_small.py'],
+        configs=[
+            *configs,
+            'mar_r50_384x128_cuhk-market.py',
+            'mar_r50_128x64_cuhk-market.py',
+        ],
         model=dict(miner=None)),
     # L_AL keeps all 4,101.
     **{

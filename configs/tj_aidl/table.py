@@ -7,7 +7,7 @@ paper = [
     'tj_aidl_market_duke.py',
     'tj_aidl_duke_market.py',
 ]
-configs = paper + ['tj_aidl_market_viper_small.py']
+configs = paper + ['tj_aidl_mobilenet_128x64_market-viper.py']
 
 # A branch on its own learns as long as the identity branch does.
 alone = '{{_base_.train_cfg.stages.identity}}'

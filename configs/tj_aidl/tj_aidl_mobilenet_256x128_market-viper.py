@@ -1,5 +1,5 @@
-# tj_aidl_market_viper_small.py at 256x128 and half its length.
-_base_ = 'tj_aidl_market_viper_small.py'
+# tj_aidl_mobilenet_128x64_market-viper.py at 256x128 and half its length.
+_base_ = 'tj_aidl_mobilenet_128x64_market-viper.py'
 
 pipeline = [
     dict(type='LoadReIDImage'),

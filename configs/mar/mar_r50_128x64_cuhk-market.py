@@ -1,6 +1,6 @@
-# mar_cuhk_market.py for two CPU cores and less than an hour (use --amp):
-# 128x64 images, 32 + 128 per batch, short stages.
-_base_ = 'mar_cuhk_market.py'
+# mar_r50_384x128_cuhk-market.py for two CPU cores and less than an hour (use
+# --amp): 128x64 images, 32 + 128 per batch, short stages.
+_base_ = 'mar_r50_384x128_cuhk-market.py'
 
 pipeline = [
     dict(type='LoadReIDImage'),

@@ -1,7 +1,7 @@
 # How well attributes are told of people never seen: the attribute branch of
-# tj_aidl_market_viper_small.py, trained on 600 identities of Market-1501 and
-# scored on the 151 others.
-_base_ = 'tj_aidl_market_viper_small.py'
+# tj_aidl_mobilenet_128x64_market-viper.py, trained on 600 identities of
+# Market-1501 and scored on the 151 others.
+_base_ = 'tj_aidl_mobilenet_128x64_market-viper.py'
 
 source = dict(
     type='Market1501',
