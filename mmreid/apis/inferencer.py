@@ -13,6 +13,7 @@ from mmreid.engine import extract
 from mmreid.evaluation import FeatureDistance
 from mmreid.registry import INFERENCERS
 from mmreid.structures import FeatureSet
+from mmreid.utils import ranking_metric
 from mmreid.visualization import draw_rank_list
 
 from .init_model import init_model
@@ -89,11 +90,7 @@ class ReIDInferencer(BaseInferencer):
         self.batch_size = batch_size
         self.num_workers = num_workers
         super().__init__(model, weights, device, scope='mmreid')
-        evaluators = self.cfg.get('test_evaluator') or []
-        if isinstance(evaluators, dict):
-            evaluators = [evaluators]
-        metrics = [e.get('metric') for e in evaluators if 'metric' in e]
-        self.metric = metrics[0] if metrics else 'cosine'
+        self.metric = ranking_metric(self.cfg)
 
     def _init_model(self, cfg, weights, device):
         return init_model(cfg, weights, device)

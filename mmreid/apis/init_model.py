@@ -1,15 +1,14 @@
 import copy
-import logging
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint
 
 from mmreid.models import BaseReID
 from mmreid.registry import MODELS
 from mmreid.utils import read_config
+from mmreid.utils.logging import warnings_only
 
 
 def init_model(
@@ -44,16 +43,6 @@ def init_model(
         if checkpoint:
             load_checkpoint(model, checkpoint, map_location='cpu')
         else:
-            _init_weights(model)
+            with warnings_only():
+                model.init_weights()
     return model.to(device).eval()
-
-
-def _init_weights(model: BaseReID) -> None:
-    # MMEngine logs lines for each parameter: hundreds.
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        model.init_weights()
-    finally:
-        logger.setLevel(level)

@@ -110,6 +110,7 @@ class ImageList(Dataset):
             info.update(
                 img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2]
             )
+            # As MMEngine's codebases name what reads a file.
             steps = [s for s in steps if not type(s).__name__[:4] == 'Load']
         for step in steps:
             info = step(info)

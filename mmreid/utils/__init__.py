@@ -11,6 +11,7 @@ from .run import (
     exit_with_message,
     load_config,
     ranking_evaluators,
+    ranking_metric,
     use_validation,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     'load_row',
     'load_table',
     'ranking_evaluators',
+    'ranking_metric',
     'read_config',
     'unknown_row',
     'use_validation',

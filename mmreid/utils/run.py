@@ -100,6 +100,14 @@ def ranking_evaluators(cfg: Config) -> list[dict]:
     return [e for e in evaluators if e['type'] == 'ReIDMetric']
 
 
+def ranking_metric(cfg: Config) -> str:
+    """The metric by which a config ranks features, 'cosine' by default."""
+    if 'test_evaluator' not in cfg:
+        return 'cosine'
+    metrics = [e.get('metric', 'cosine') for e in ranking_evaluators(cfg)]
+    return metrics[0] if metrics else 'cosine'
+
+
 def _prepare_distributed(cfg: Config) -> None:
     """Let ``--launcher pytorch`` run on a machine without a GPU.
 

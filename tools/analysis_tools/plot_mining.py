@@ -1,7 +1,7 @@
 """Curve of the mined pairs' purity over a run.
 
 Reads the ``scalars.json`` of a work dir (``<time>/vis_data/``), as a config
-with ``MiningPurityHook`` leaves it.
+with ``PairMiningHook(purity=True)`` leaves it.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     if not lines:
         raise ValueError(
             f"'{args.log}' logs no purity_positives: train with "
-            'MiningPurityHook and a miner.'
+            'PairMiningHook(purity=True) and a miner.'
         )
     figure, axes = plt.subplots(figsize=(6, 3), layout='constrained')
     for (key, label), style in zip(KEYS.items(), ('-', '--'), strict=True):

@@ -21,7 +21,7 @@ from mmreid.engine import extract
 from mmreid.registry import DATASETS
 from mmreid.utils import (
     exit_with_message,
-    ranking_evaluators,
+    ranking_metric,
     read_config,
     use_validation,
 )
@@ -103,12 +103,6 @@ def choose_persons(infos: list[dict], num: int, seed: int) -> list[int]:
     return sorted(rng.choice(candidates, num, replace=False).tolist())
 
 
-def metric_of(cfg: Config) -> str:
-    """The metric by which the features are ranked."""
-    metrics = [e.get('metric', 'cosine') for e in ranking_evaluators(cfg)]
-    return metrics[0] if metrics else 'cosine'
-
-
 def main() -> None:
     args = parse_args()
     panels = [load_panel(entry, args) for entry in args.checkpoints]
@@ -144,7 +138,7 @@ def main() -> None:
             dataset.get_subset(indices),
             batch_size=args.batch_size,
         )
-        embeddings.append(embed_tsne(found.features, metric_of(cfg)))
+        embeddings.append(embed_tsne(found.features, ranking_metric(cfg)))
     draw_tsne(
         embeddings,
         names,

@@ -1,17 +1,16 @@
 import copy
-import logging
 
 import numpy as np
 import torch
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank, get_world_size
-from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from mmreid.datasets.samplers import DomainSampler, uses_labels
 from mmreid.registry import DATASETS, LOOPS
 from mmreid.structures import BatchInfo, FeatureSet, Stage
+from mmreid.utils.logging import warnings_only
 
 from ..extraction import extract
 from ..hooks import StageSwitchHook
@@ -221,15 +220,8 @@ class StagedTrainLoop(BaseLoop):
         )
 
     def _build_optim_wrapper(self, stage: Stage):
-        # MMEngine logs a line for each parameter with an option of its own:
-        # hundreds at every stage.
-        logger = MMLogger.get_current_instance()  # The one that it takes.
-        level = logger.level
-        logger.setLevel(logging.WARNING)
-        try:
+        with warnings_only():
             return self._runner.build_optim_wrapper(stage.optim_wrapper)
-        finally:
-            logger.setLevel(level)
 
     @staticmethod
     def _schedulers(stage: Stage) -> list[dict]:
