@@ -24,6 +24,7 @@ from mmreid.datasets.random_splits import (
     RandomSplitDataset,
     draw_random_splits,
 )
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS, MODELS
 from mmreid.utils import config_parser, exit_with_message, load_config
 
@@ -64,7 +65,7 @@ def target_configs(cfg: Config, adapt: bool) -> list[dict]:
         kind = (target or {}).get('type')
         cls = DATASETS.get(kind) if isinstance(kind, str) else kind
         if not (isinstance(cls, type) and issubclass(cls, RandomSplitDataset)):
-            raise ValueError(
+            raise InputError(
                 f"The config's {key} is {kind}, which has no random splits: "
                 'it must be VIPeR, PRID2011 or CUHK01.'
             )
@@ -76,7 +77,7 @@ def check(cfg: Config, args: argparse.Namespace) -> None:
     """One sentence for what would fail later, or worse, not fail."""
     stages = (cfg.get('train_cfg') or {}).get('order', [])
     if not args.no_adapt and adapting_stage(cfg) is None:
-        raise ValueError(
+        raise InputError(
             f"'{args.config}' has no stage in train_cfg.order, which is "
             f'{list(stages)}, that reads the {DOMAIN}: name a config that '
             'adapts, or test without, --no-adapt.'
@@ -108,7 +109,7 @@ def train_source(base: Config) -> str:
     if stage in order:
         order = cfg.train_cfg.order = order[: order.index(stage)]
     if not order:
-        raise ValueError(
+        raise InputError(
             f'The config has no stage before {stage!r}: name a checkpoint.'
         )
     cfg.work_dir = osp.join(base.work_dir, 'source')
@@ -150,7 +151,7 @@ def keep(content: dict, path: str, hint: str) -> None:
         hint (str): For the error: what else the work dir was used for.
 
     Raises:
-        ValueError: If the file holds something else.
+        InputError: If the file holds something else.
     """
     content = json.loads(json.dumps(content, default=str))
     if not osp.exists(path):
@@ -160,7 +161,7 @@ def keep(content: dict, path: str, hint: str) -> None:
         found = json.load(file)
     differing = [k for k in content if content[k] != found.get(k)]
     if differing:
-        raise ValueError(
+        raise InputError(
             f"'{path}' was written {hint}: {', '.join(differing)} differ. "
             'Name another --work-dir, or empty this one.'
         )

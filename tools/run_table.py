@@ -21,6 +21,7 @@ from mmengine.registry import DefaultScope
 
 import mmreid.datasets  # noqa: F401 (registers them)
 from mmreid.datasets.random_splits import RandomSplitDataset
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 from mmreid.utils import (
     Row,
@@ -71,7 +72,7 @@ def choose(table: dict[str, Row], args: argparse.Namespace) -> list[Row]:
     for pattern in args.rows:
         found = fnmatch.filter(table, pattern)
         if not found:
-            raise ValueError(unknown_row(args.table, pattern, table))
+            raise InputError(unknown_row(args.table, pattern, table))
         chosen.update(found)
     return [row for name, row in table.items() if name in chosen]
 
@@ -138,7 +139,7 @@ def keep_settings(settings: dict, path: str) -> None:
         os.makedirs(osp.dirname(path), exist_ok=True)
         mmengine.dump(settings, path, indent=2)
     elif (found := mmengine.load(path)) != settings:
-        raise ValueError(
+        raise InputError(
             f"'{path}' says that the row was run with {found}, not with "
             f'{settings}: name another --work-dir.'
         )
@@ -194,7 +195,7 @@ def main() -> None:
         file.write(markdown(results))
     print(f'\n{markdown(results)}\n{stem}.md')
     if failed:
-        raise ValueError(f'These rows failed, see above: {", ".join(failed)}.')
+        raise InputError(f'These rows failed, see above: {", ".join(failed)}.')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmreid.errors import InputError
 from mmreid.evaluation import add_evaluation_arguments, evaluation_options
 from mmreid.utils import (
     config_parser,
@@ -57,7 +58,7 @@ def main() -> None:
         options['save_features'] = args.save_features
     evaluators = ranking_evaluators(cfg)
     if options and not evaluators:
-        raise ValueError(
+        raise InputError(
             f"'{args.config}' has no ReIDMetric in its evaluators, which "
             f'{", ".join(options)} would be for: add one, or leave them out.'
         )

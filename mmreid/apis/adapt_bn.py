@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
+from mmreid.errors import InputError
+
 
 @torch.no_grad()
 def adapt_bn(
@@ -37,10 +39,10 @@ def adapt_bn(
         nn.Module: The model.
 
     Raises:
-        ValueError: If the images fill no batch.
+        InputError: If the images fill no batch.
     """
     if len(images) < batch_size:
-        raise ValueError(
+        raise InputError(
             f'{len(images)} images fill no batch of {batch_size}, so there '
             'are no statistics to take: give more images or a smaller '
             'batch_size.'

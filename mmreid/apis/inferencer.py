@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmreid.datasets import ImageList, list_images
 from mmreid.engine import extract
+from mmreid.errors import InputError
 from mmreid.evaluation import FeatureDistance
 from mmreid.registry import INFERENCERS
 from mmreid.structures import FeatureSet
@@ -60,7 +61,7 @@ class ReIDInferencer(BaseInferencer):
 
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
-        ValueError: If the checkpoint is of another model, or the config has
+        InputError: If the checkpoint is of another model, or the config has
             no test pipeline.
 
     Examples:
@@ -102,7 +103,7 @@ class ReIDInferencer(BaseInferencer):
             .get('pipeline')
         )
         if not pipeline:
-            raise ValueError(
+            raise InputError(
                 'The config has no test_dataloader.dataset.pipeline, which '
                 'says how an image is loaded and resized.'
             )
@@ -177,10 +178,10 @@ class ReIDInferencer(BaseInferencer):
             SearchResult: The neighbours, nearest first.
 
         Raises:
-            ValueError: If k is less than 1.
+            InputError: If k is less than 1.
         """
         if k < 1:
-            raise ValueError(f'k must be 1 or more, got {k}.')
+            raise InputError(f'k must be 1 or more, got {k}.')
         query, gallery = self(query), self(gallery)
         nearest = []
         for start in range(0, len(query), 256):

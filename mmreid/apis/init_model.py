@@ -30,7 +30,7 @@ def init_model(
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If the checkpoint is damaged or of another model.
+        InputError: If the checkpoint is damaged or of another model.
     """
     if not isinstance(config, Config):
         config = read_config(config)

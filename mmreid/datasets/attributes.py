@@ -9,6 +9,8 @@ import os
 import numpy as np
 from scipy.io import loadmat
 
+from mmreid.errors import InputError
+
 # In the order of the files' training parts. The test parts have the same
 # fields in another order.
 FIELDS = dict(
@@ -48,12 +50,12 @@ def attribute_names(kind: str, age: str = 'adult') -> list[str]:
         for 'duke'.
 
     Raises:
-        ValueError: If ``age`` is unknown, or 'one_hot' without an age.
+        InputError: If ``age`` is unknown, or 'one_hot' without an age.
     """
     if age not in AGE_NAMES:
-        raise ValueError(f"age must be one of {[*AGE_NAMES]}, got '{age}'.")
+        raise InputError(f"age must be one of {[*AGE_NAMES]}, got '{age}'.")
     if age != 'adult' and 'age' not in FIELDS[kind]:
-        raise ValueError(
+        raise InputError(
             f"The attributes of '{kind}' hold no age: leave age out, got "
             f"'{age}'."
         )
@@ -84,7 +86,7 @@ def read_attributes(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, is another data set's, lacks a
+        InputError: If it cannot be read, is another data set's, lacks a
             field, or holds other values than the official files do.
     """
     path = os.path.expanduser(path)
@@ -93,12 +95,12 @@ def read_attributes(
     try:
         person_ids = [int(raw) for raw in raw_ids]
     except (OverflowError, TypeError, ValueError):
-        raise ValueError(
+        raise InputError(
             f"attribute_file '{path}': image_index of '{part}' must hold "
             f"person ids such as '0002', got {raw_ids[:3].tolist()}."
         ) from None
     if len(set(person_ids)) < len(person_ids):
-        raise ValueError(
+        raise InputError(
             f"attribute_file '{path}': image_index of '{part}' must name "
             f'each person once, got {len(person_ids)} entries for '
             f'{len(set(person_ids))} persons.'
@@ -111,14 +113,14 @@ def read_attributes(
             values.shape != (len(person_ids),)
             or values.dtype.kind not in 'iuf'
         ):
-            raise ValueError(
+            raise InputError(
                 f"attribute_file '{path}': field '{field}' of '{part}' must "
                 f'hold one number for each of the {len(person_ids)} persons, '
                 f'got {values.dtype} of shape {values.shape}.'
             )
         bad = [v for v in values.tolist() if v not in range(largest + 1)]
         if bad:
-            raise ValueError(
+            raise InputError(
                 f"attribute_file '{path}': field '{field}' of '{part}' must "
                 f'hold the values 1 to {largest}, or 0 for unknown, got '
                 f'{len(bad)} others: {bad[:3]}.'
@@ -145,7 +147,7 @@ def _load_part(path: str, kind: str, part: str) -> dict:
         # Structs become dicts, so that nothing is read by position.
         found = loadmat(path, appendmat=False, simplify_cells=True)
     except Exception as error:  # SciPy's kinds of error are many
-        raise ValueError(
+        raise InputError(
             f"attribute_file '{path}' cannot be read as a .mat file, it may "
             f'be damaged ({type(error).__name__}: {error}): fetch it anew.'
         ) from error
@@ -158,7 +160,7 @@ def _load_part(path: str, kind: str, part: str) -> dict:
         missing = [name for name in expected if name not in names]
         if missing:
             names = [name for name in names if not name.startswith('__')]
-            raise ValueError(
+            raise InputError(
                 f"attribute_file '{path}' is not {kind}_attribute.mat: "
                 f'{where} must hold {missing}, found {names}.'
             )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS, TRANSFORMS
 
 from .attributes import attribute_names, read_attributes
@@ -114,7 +115,7 @@ class BaseReIDDataset(BaseDataset):
         FileNotFoundError: If ``data_root`` or the part that ``split`` needs
             is missing, or holds no image, or there is no such
             ``attribute_file``.
-        ValueError: If an argument is out of range, or file names do not
+        InputError: If an argument is out of range, or file names do not
             match the data set's pattern; or if ``attribute_file`` is damaged
             or another data set's, lacks a person, or is given to a data set
             that is unlabelled or has no published attributes; or if
@@ -163,13 +164,13 @@ class BaseReIDDataset(BaseDataset):
         cache_dir: str | None = None,
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}, got '{split}'.")
+            raise InputError(f"split must be one of {SPLITS}, got '{split}'.")
         if on_error not in ('raise', 'skip'):
-            raise ValueError(
+            raise InputError(
                 f"on_error must be 'raise' or 'skip', got '{on_error}'."
             )
         if val_identities < 0 or (split == 'val' and val_identities == 0):
-            raise ValueError(
+            raise InputError(
                 'val_identities must be 0 or more, and more than 0 for '
                 f"split='val', got {val_identities}."
             )
@@ -302,7 +303,7 @@ class BaseReIDDataset(BaseDataset):
                 if self.on_error == 'raise':
                     raise
                 warnings.warn(f'Skipped: {error}', stacklevel=2)
-        raise RuntimeError(
+        raise InputError(
             f'None of the {num} images of {self._title} can be read, the '
             f"first is '{self.get_data_info(0)['img_path']}'."
         )
@@ -319,7 +320,7 @@ class BaseReIDDataset(BaseDataset):
 
         Raises:
             FileNotFoundError: If neither exists.
-            ValueError: If several official folders hold the part.
+            InputError: If several official folders hold the part.
         """
         if not os.path.isdir(self.data_root):
             raise FileNotFoundError(
@@ -336,7 +337,7 @@ class BaseReIDDataset(BaseDataset):
                 paths = [os.path.join(folder, part) for part in parts]
                 found += [path for path in paths if os.path.exists(path)][:1]
             if len(found) > 1:
-                raise ValueError(
+                raise InputError(
                     f'data_root of {self._title} is ambiguous: it holds '
                     f'{first_three(found)}; set it to one of their folders.'
                 )
@@ -363,7 +364,7 @@ class BaseReIDDataset(BaseDataset):
 
         Raises:
             FileNotFoundError: If there is no image.
-            ValueError: If a name does not match.
+            InputError: If a name does not match.
         """
         names = sorted(
             name
@@ -391,9 +392,9 @@ class BaseReIDDataset(BaseDataset):
         ]
 
     def check_names(self, bad: Sequence[str], where: str) -> None:
-        """Raise a ``ValueError`` if there are names that do not parse."""
+        """Raise an ``InputError`` if there are names that do not parse."""
         if bad:
-            raise ValueError(
+            raise InputError(
                 f'{self._title}: {len(bad)} names in {where} do not parse: '
                 f'{first_three(bad)}; expected {self._metainfo["pattern"]}. '
                 'Remove foreign images, or check data_root.'
@@ -443,7 +444,7 @@ class BaseReIDDataset(BaseDataset):
             )
         unknown = {r.camera_id for r in records}.difference(self.cameras)
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f'{self._title}: unknown camera ids {sorted(unknown)} in '
                 f"'{self.data_root}'; expected {sorted(self.cameras)}."
             )
@@ -453,12 +454,12 @@ class BaseReIDDataset(BaseDataset):
         if self.attribute_file is None:
             return None
         if not self.attribute_kind:
-            raise ValueError(
+            raise InputError(
                 f'{self._title} has no published attributes: leave '
                 f"attribute_file out, got '{self.attribute_file}'."
             )
         if not self.labelled:
-            raise ValueError(
+            raise InputError(
                 f'{self._title}: attributes belong to identities, leave '
                 'attribute_file out with labelled=False (a source needs '
                 'labelled=True).'
@@ -479,7 +480,7 @@ class BaseReIDDataset(BaseDataset):
         values_of[0] = (-1,) * len(self._metainfo['attribute_names'])
         absent = [f'{p:04d}' for p in person_ids if p not in values_of]
         if absent:
-            raise ValueError(
+            raise InputError(
                 f"attribute_file '{self.attribute_file}' lacks in its "
                 f"'{part}' part {len(absent)} of the {len(person_ids)} "
                 f"persons in split '{self.split}' of {self._title}: "
@@ -494,7 +495,7 @@ class BaseReIDDataset(BaseDataset):
         """Cut training records into train, validation query and gallery."""
         person_ids = sorted({r.person_id for r in records})
         if self.val_identities >= len(person_ids):
-            raise ValueError(
+            raise InputError(
                 f'val_identities={self.val_identities} is too large: '
                 f'{self._title} has {len(person_ids)} training identities, '
                 'and at least one must be left to train on.'
@@ -515,7 +516,7 @@ class BaseReIDDataset(BaseDataset):
                 seen.add(view)
                 query.append(record)
         if chosen and not gallery:
-            raise ValueError(
+            raise InputError(
                 f'{self._title} has one image per identity and camera: all '
                 'images of the val_identities are queries and none is left '
                 'for the gallery. Set val_identities=0.'

@@ -1,5 +1,6 @@
 """CUHK01."""
 
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 
 from .base import Record
@@ -26,7 +27,7 @@ class CUHK01(RandomSplitDataset):
         **kwargs: See :class:`RandomSplitDataset`.
 
     Raises:
-        ValueError: If ``shots`` is neither, or not that of ``split_file``.
+        InputError: If ``shots`` is neither, or not that of ``split_file``.
     """
 
     METAINFO = dict(
@@ -41,7 +42,7 @@ class CUHK01(RandomSplitDataset):
 
     def __init__(self, *args, shots: str = 'single', **kwargs) -> None:
         if shots not in ('single', 'multi'):
-            raise ValueError(
+            raise InputError(
                 f"shots of CUHK01 must be 'single' or 'multi', got '{shots}'."
             )
         self.shots = shots

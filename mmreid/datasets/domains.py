@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Dataset
 
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 
 from .base import BaseReIDDataset
@@ -69,7 +70,7 @@ class DomainDataset(Dataset):
         domains (dict[str, Domain]): The domains by name.
 
     Raises:
-        ValueError: If there is no domain, or one without a data set; if a
+        InputError: If there is no domain, or one without a data set; if a
             domain's data sets are not all labelled or all not, or differ in
             their attributes; if a labelled one is no training split; or if
             two data sets share images.
@@ -98,7 +99,7 @@ class DomainDataset(Dataset):
             if isinstance(configs, dict):
                 configs = [configs]
             if not configs:
-                raise ValueError(
+                raise InputError(
                     f'The domain {name!r} must name at least one data set.'
                 )
             configs = [{**common, **config} for config in configs]
@@ -108,7 +109,7 @@ class DomainDataset(Dataset):
             _check_attributes(name, datasets)
             self._datasets_of[name] = datasets
         if not self._datasets_of:
-            raise ValueError(
+            raise InputError(
                 'The training data must name at least one domain, such as '
                 'source=dict(type=...).'
             )
@@ -156,7 +157,7 @@ class DomainDataset(Dataset):
         having = [d for d in self.domains.values() if d.attribute_names]
         for domain in having[1:]:
             if domain.attribute_names != having[0].attribute_names:
-                raise ValueError(
+                raise InputError(
                     f'The attributes of the domains {having[0].name!r} and '
                     f'{domain.name!r} are in one batch, but differ: leave '
                     'attribute_file out of one of them.'
@@ -291,24 +292,24 @@ class DomainImages(Dataset):
 
 
 def _check_labels(name: str, datasets: Sequence[BaseReIDDataset]) -> None:
-    """Raise a ``ValueError`` if a domain is neither labelled nor not."""
+    """Raise an ``InputError`` if a domain is neither labelled nor not."""
     for dataset in datasets:
         title = dataset.metainfo['dataset_name']
         if dataset.labelled != datasets[0].labelled:
-            raise ValueError(
+            raise InputError(
                 f'The data sets of the domain {name!r} must all have '
                 'labelled=True or all labelled=False, but '
                 f'{datasets[0].metainfo["dataset_name"]} and {title} differ.'
             )
         if dataset.labelled and dataset.split != 'train':
-            raise ValueError(
+            raise InputError(
                 f'{title} in the domain {name!r} is labelled, so it must '
                 f"have split='train', got split='{dataset.split}'."
             )
 
 
 def _check_attributes(name: str, datasets: Sequence[BaseReIDDataset]) -> None:
-    """Raise a ``ValueError`` if a domain's data sets differ in them."""
+    """Raise an ``InputError`` if a domain's data sets differ in them."""
     names = [d.metainfo.get('attribute_names', []) for d in datasets]
     if any(other != names[0] for other in names):
         found = [
@@ -317,7 +318,7 @@ def _check_attributes(name: str, datasets: Sequence[BaseReIDDataset]) -> None:
             else f'{d.metainfo["dataset_name"]} none'
             for d, n in zip(datasets, names, strict=True)
         ]
-        raise ValueError(
+        raise InputError(
             f'All data sets of the domain {name!r} must have the same '
             f'attributes, or none, got {", ".join(found)}: check their '
             'attribute_file and age.'
@@ -325,7 +326,7 @@ def _check_attributes(name: str, datasets: Sequence[BaseReIDDataset]) -> None:
 
 
 def _check_disjoint(datasets: Sequence[BaseReIDDataset]) -> None:
-    """Raise a ``ValueError`` if an image is in two data sets."""
+    """Raise an ``InputError`` if an image is in two data sets."""
     owner_of: dict[str, int] = {}
     # Folders are resolved once, not once per image.
     real_folders: dict[str, str] = {}
@@ -338,7 +339,7 @@ def _check_disjoint(datasets: Sequence[BaseReIDDataset]) -> None:
             key = os.path.join(real_folders[folder], name)
             if owner_of.setdefault(key, index) != index:
                 owner = datasets[owner_of[key]].metainfo['dataset_name']
-                raise ValueError(
+                raise InputError(
                     f'{owner} and {dataset.metainfo["dataset_name"]} both '
                     f"hold '{path}': source and target (and each source) "
                     'must be different images; check their data_root.'

@@ -16,6 +16,8 @@ from filelock import FileLock
 from mmcv.transforms import Resize
 from rich.progress import Progress
 
+from mmreid.errors import InputError
+
 from .transforms import LoadReIDImage, PackReIDInputs, UnreadableImageError
 
 # Counts the layouts of the file: another one must not read this one's.
@@ -38,20 +40,20 @@ def cached_steps(transforms: Sequence[Callable]) -> int:
         int: How many come before :class:`PackReIDInputs`.
 
     Raises:
-        ValueError: If one of these may be random, or there is no such step.
+        InputError: If one of these may be random, or there is no such step.
     """
     for index, transform in enumerate(transforms):
         if isinstance(transform, PackReIDInputs):
             return index
         # A subclass may do anything.
         if type(transform) not in CACHEABLE:
-            raise ValueError(
+            raise InputError(
                 'cache_dir keeps what LoadReIDImage and mmcv.Resize make of '
                 f"an image, but the pipeline's step {index} is "
                 f'{type(transform).__name__}, which may be random: remove it '
                 'or cache_dir.'
             )
-    raise ValueError(
+    raise InputError(
         'cache_dir needs a pipeline with the step PackReIDInputs, found '
         f'{[type(t).__name__ for t in transforms]}.'
     )
@@ -142,7 +144,7 @@ class ImageCache:
 
         Raises:
             UnreadableImageError: With ``on_error='raise'``.
-            ValueError: If the folder cannot be written, or the images differ
+            InputError: If the folder cannot be written, or the images differ
                 in size.
             OSError: If the disk is full.
         """
@@ -153,7 +155,7 @@ class ImageCache:
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path.with_suffix('.lock')).acquire()
         except OSError as error:
-            raise ValueError(
+            raise InputError(
                 f"cache_dir '{folder}' cannot be written ({error.strerror}): "
                 'set it to a folder that can be, or leave it out.'
             ) from error
@@ -180,7 +182,7 @@ class ImageCache:
 
         first = next((i for i in map(load, paths) if i is not None), None)
         if first is None:
-            raise RuntimeError(
+            raise InputError(
                 f'None of the {len(paths)} images can be read, the first is '
                 f"'{paths[0]}'."
             )
@@ -244,7 +246,7 @@ def _checked(
     if image is None:
         return 0
     if image.shape != first.shape:
-        raise ValueError(
+        raise InputError(
             f"cache_dir needs images of one size, but '{path}' becomes "
             f'{image.shape[1:]} and others {first.shape[1:]} (height, '
             "width): give the pipeline's mmcv.Resize a scale without "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS, TRANSFORMS
 
 from .base import IMAGE_SUFFIXES
@@ -64,7 +65,7 @@ class ImageList(Dataset):
             test data set. One that loads is skipped for an array.
 
     Raises:
-        ValueError: If an array is no such image.
+        InputError: If an array is no such image.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ImageList(Dataset):
                 or image.shape[2] != 3
                 or not image.size
             ):
-                raise ValueError(
+                raise InputError(
                     f'Image {place} is a {image.dtype} array of shape '
                     f'{image.shape}, but must be uint8 (H, W, 3), in BGR '
                     'order.'

@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 
 from .base import BaseReIDDataset, Record, first_three
@@ -32,7 +33,7 @@ class ReIDManifest(BaseReIDDataset):
 
     Raises:
         FileNotFoundError: If the file or images of the split are missing.
-        ValueError: If a column is missing or a row is wrong, with its line.
+        InputError: If a column is missing or a row is wrong, with its line.
     """
 
     METAINFO = dict(
@@ -66,7 +67,7 @@ class ReIDManifest(BaseReIDDataset):
             if row.get('split', 'train') == split
         ]
         if not records:
-            raise ValueError(
+            raise InputError(
                 f"'{self.manifest}' has no row of split '{split}'."
             )
         missing = [r.path for r in records if not os.path.isfile(r.path)]
@@ -83,7 +84,7 @@ class ReIDManifest(BaseReIDDataset):
         readers = {'.csv': _read_csv, '.jsonl': _read_json_lines}
         suffix = os.path.splitext(self.manifest)[1].lower()
         if suffix not in readers:
-            raise ValueError(
+            raise InputError(
                 f"ann_file '{self.manifest}' must end in .csv or .jsonl."
             )
         if not os.path.isfile(self.manifest):
@@ -96,12 +97,12 @@ class ReIDManifest(BaseReIDDataset):
             for line, row in readers[suffix](file):
                 problem = _problem(row)
                 if problem:
-                    raise ValueError(
+                    raise InputError(
                         f"'{self.manifest}', line {line}: {problem}."
                     )
                 rows.append({key: str(value) for key, value in row.items()})
         if not rows:
-            raise ValueError(f"'{self.manifest}' has no row.")
+            raise InputError(f"'{self.manifest}' has no row.")
         return rows
 
 

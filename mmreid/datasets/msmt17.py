@@ -3,6 +3,7 @@
 import os
 import re
 
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 
 from .base import BaseReIDDataset, Record, first_three
@@ -50,7 +51,7 @@ class MSMT17(BaseReIDDataset):
         **kwargs,
     ) -> None:
         if combine_all and split not in ('train', 'val'):
-            raise ValueError(
+            raise InputError(
                 'MSMT17: combine_all=True trains on the test persons, so '
                 f"split='{split}' has nothing left to test; use it with "
                 "'train' or 'val'."

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmreid.errors import InputError
+
 from .base import BaseReIDDataset, Record, first_three
 
 PARTS = ('train', 'query', 'gallery')
@@ -40,7 +42,7 @@ class RandomSplitDataset(BaseReIDDataset):
 
     Raises:
         FileNotFoundError: If the file, or an image that it lists, is missing.
-        ValueError: If it is no file of random splits, is another data set's,
+        InputError: If it is no file of random splits, is another data set's,
             has no such split, or one that trains on persons it tests; or if
             :attr:`shots` is not what the test part of its splits has.
     """
@@ -111,7 +113,7 @@ class RandomSplitDataset(BaseReIDDataset):
             for part in PARTS
         )
         if train & (query | gallery):
-            raise ValueError(
+            raise InputError(
                 f"Split {self.split_index} of '{self.split_file}' trains on "
                 f'{len(train & (query | gallery))} persons that it also '
                 'tests: no person may be in both parts.'
@@ -143,26 +145,26 @@ class RandomSplitDataset(BaseReIDDataset):
             owner = content['dataset']
             splits = [{p: s[p] for p in PARTS} for s in content['splits']]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"split_file '{file}' of {self._title} is no file of random "
                 'splits: write one with '
                 'mmreid.datasets.random_splits.write_random_splits.'
             ) from error
         if owner != name:
-            raise ValueError(
+            raise InputError(
                 f"split_file '{file}' holds splits of '{owner}', but was "
                 f"given to {self._title}, which needs those of '{name}'."
             )
         # The training part is the same in both.
         if split != 'train' and content.get('shots') != self.shots:
-            raise ValueError(
+            raise InputError(
                 f"split_file '{file}' was drawn with "
                 f"shots='{content.get('shots')}', but {self._title} is told "
                 f"to test with shots='{self.shots}': set shots to the "
                 "file's, or draw another file."
             )
         if not 0 <= self.split_index < len(splits):
-            raise ValueError(
+            raise InputError(
                 f"split_index must be 0 to {len(splits) - 1} for '{file}', "
                 f'got {self.split_index}.'
             )
@@ -190,18 +192,18 @@ def draw_random_splits(
         dicts of relative paths: ``train``, ``query`` and ``gallery``.
 
     Raises:
-        ValueError: If ``num_splits`` is below 1, or fewer than two persons
+        InputError: If ``num_splits`` is below 1, or fewer than two persons
             are in both views.
     """
     if num_splits < 1:
-        raise ValueError(f'num_splits must be 1 or more, got {num_splits}.')
+        raise InputError(f'num_splits must be 1 or more, got {num_splits}.')
     query = sorted(dataset.load_all_records('query'))
     gallery = sorted(dataset.load_all_records('gallery'))
     shared = sorted(
         {r.person_id for r in query} & {r.person_id for r in gallery}
     )
     if len(shared) < 2:
-        raise ValueError(
+        raise InputError(
             f"{type(dataset).__name__} in '{dataset.data_root}' has "
             f'{len(shared)} persons in both views: halves need two or more.'
         )
@@ -259,7 +261,7 @@ def write_random_splits(
         dict: What was written.
 
     Raises:
-        ValueError: See :func:`draw_random_splits`.
+        InputError: See :func:`draw_random_splits`.
     """
     content = draw_random_splits(dataset, num_splits, seed)
     Path(path).write_text(json.dumps(content, indent=1), encoding='utf-8')

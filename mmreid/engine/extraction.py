@@ -8,6 +8,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 
 # Shorter work needs no progress bar.
@@ -45,10 +46,10 @@ def extract(
         in the order of the images.
 
     Raises:
-        ValueError: If there is no image, or a feature is not finite.
+        InputError: If there is no image, or a feature is not finite.
     """
     if not len(images):
-        raise ValueError('There is no image to extract features of.')
+        raise InputError('There is no image to extract features of.')
     if is_model_wrapper(model):
         model = model.module
     rank, world_size = get_dist_info()
@@ -99,7 +100,7 @@ def extract(
     )
     bad = (~found.features.isfinite().all(1)).nonzero().flatten()
     if len(bad):
-        raise ValueError(
+        raise InputError(
             f'The features of {len(bad)} of {num} images are not finite, the '
             f"first of them of '{paths[bad[0]]}': the weights have diverged. "
             'Lower the learning rate, or take an earlier checkpoint.'

@@ -10,6 +10,7 @@ import os.path as osp
 
 import mmengine
 
+from mmreid.errors import InputError
 from mmreid.utils import exit_with_message
 
 from .evaluate import (
@@ -54,7 +55,7 @@ def main() -> None:
     evaluation = Evaluation(**evaluation_options(args))
     query, gallery = load_features(args.features)
     if query.camera_id is None and evaluation.protocol.camera_rule != 'none':
-        raise ValueError(
+        raise InputError(
             f"'{args.features}' has no query_cams and gallery_cams, which the "
             f'protocol {evaluation.protocol.name} needs: add them, or use '
             '--protocol no-cameras.'

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce, get_dist_info
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet, RetrievalResult
 
 from .functional import (
@@ -83,12 +84,12 @@ def get_protocol(protocol: str | SingleQuery) -> SingleQuery:
     """A protocol by its name.
 
     Raises:
-        ValueError: If there is none of that name.
+        InputError: If there is none of that name.
     """
     if isinstance(protocol, SingleQuery):
         return protocol
     if protocol not in PROTOCOLS:
-        raise ValueError(
+        raise InputError(
             f'protocol must be one of {[*PROTOCOLS]}, got {protocol!r}.'
         )
     return PROTOCOLS[protocol]
@@ -131,7 +132,7 @@ class Evaluation:
             ``dict()`` for its defaults. Defaults to None, no re-ranking.
 
     Raises:
-        ValueError: If an option does not exist.
+        InputError: If an option does not exist.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Evaluation:
         check_metric(metric)
         check_options(ap, topk, ties=ties)
         if expand != int(expand) or expand < 0:
-            raise ValueError(
+            raise InputError(
                 f'expand must be a number of neighbours, got {expand!r}.'
             )
         self.metric = metric

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 from mmreid.structures.feature_set import (
     check_features,
@@ -41,7 +42,7 @@ def save_features(path: str, query: FeatureSet, gallery: FeatureSet) -> None:
         gallery (FeatureSet): Gallery images.
 
     Raises:
-        ValueError: If the persons of a side are unknown.
+        InputError: If the persons of a side are unknown.
     """
     arrays = {}
     for side, images in (('query', query), ('gallery', gallery)):
@@ -71,7 +72,7 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no ``.npz`` file, or an array is missing or of
+        InputError: If it is no ``.npz`` file, or an array is missing or of
             another type or length.
     """
     if not osp.isfile(path):
@@ -82,7 +83,7 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise InputError(
             f"'{path}' is no .npz file: write one by np.savez(path, "
             'query_features=..., gallery_features=..., query_ids=..., '
             'gallery_ids=..., query_cams=..., gallery_cams=...).'
@@ -95,13 +96,13 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
             if f'{side}_{field}' not in file
         ]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"'{path}' lacks {', '.join(missing)}: expected the arrays "
                 'query_features, query_ids, query_cams, gallery_features, '
                 f'gallery_ids, gallery_cams, got {", ".join(file) or "none"}.'
             )
         if ('query_cams' in file) != ('gallery_cams' in file):
-            raise ValueError(
+            raise InputError(
                 f"'{path}' has the cameras of one side only: expected "
                 'query_cams and gallery_cams, or neither.'
             )
@@ -112,7 +113,7 @@ def _side(file: np.lib.npyio.NpzFile, path: str, side: str) -> FeatureSet:
     """The images of one side of a ``.npz`` file.
 
     Raises:
-        ValueError: If an array is of another type or length.
+        InputError: If an array is of another type or length.
     """
     values = {}
     for name, (field, kinds) in _FIELDS.items():
@@ -136,16 +137,16 @@ def _read(
     """One array of a ``.npz`` file.
 
     Raises:
-        ValueError: If it is of another kind.
+        InputError: If it is of another kind.
     """
     try:
         array = file[name]
     except ValueError as error:  # objects
-        raise ValueError(
+        raise InputError(
             f"{name} of '{path}' holds objects: store plain numbers or text."
         ) from error
     if array.dtype.kind not in kinds:
-        raise ValueError(
+        raise InputError(
             f"{name} of '{path}' must be {_KINDS[kinds]}, got {array.dtype}."
         )
     if kinds == 'U':

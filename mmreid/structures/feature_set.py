@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mmreid.errors import InputError
+
 __all__ = ['FeatureSet', 'check_features', 'check_labels', 'check_paths']
 
 
@@ -16,7 +18,7 @@ def check_features(name: str, features: Tensor) -> None:
 
     Raises:
         TypeError: If they are no tensor or not floating point.
-        ValueError: If they are not (N, D).
+        InputError: If they are not (N, D).
     """
     if not isinstance(features, Tensor):
         raise TypeError(
@@ -28,7 +30,7 @@ def check_features(name: str, features: Tensor) -> None:
             "model's features, not images or ids."
         )
     if features.ndim != 2:
-        raise ValueError(
+        raise InputError(
             f'{name} must be a (N, D) tensor, got shape '
             f'{tuple(features.shape)}.'
         )
@@ -44,14 +46,14 @@ def check_labels(name: str, labels: Tensor, num: int) -> None:
 
     Raises:
         TypeError: If they are no tensor or not integers.
-        ValueError: If they are not (num,).
+        InputError: If they are not (num,).
     """
     if not isinstance(labels, Tensor):
         raise TypeError(
             f'{name} must be a tensor, got {type(labels).__name__}.'
         )
     if labels.shape != (num,):
-        raise ValueError(
+        raise InputError(
             f'{name} must hold one number per feature row, ({num},), '
             f'got shape {tuple(labels.shape)}.'
         )
@@ -60,7 +62,7 @@ def check_labels(name: str, labels: Tensor, num: int) -> None:
 
 
 def check_paths(name: str, paths: Sequence[str], num: int) -> None:
-    """Raise a ValueError unless there is one path per feature row.
+    """Raise an InputError unless there is one path per feature row.
 
     Args:
         name (str): For the error.
@@ -68,7 +70,7 @@ def check_paths(name: str, paths: Sequence[str], num: int) -> None:
         num (int): The number of feature rows.
     """
     if len(paths) != num:
-        raise ValueError(
+        raise InputError(
             f'{name} must hold one path per feature row, {num}, got '
             f'{len(paths)}.'
         )
@@ -90,7 +92,7 @@ class FeatureSet:
 
     Raises:
         TypeError: If features are not floating point or ids not integers.
-        ValueError: If features are not (N, D), or a length is not N.
+        InputError: If features are not (N, D), or a length is not N.
 
     Examples:
         >>> import torch
@@ -154,10 +156,10 @@ class FeatureSet:
         """The person ids, (N,), where they are needed.
 
         Raises:
-            ValueError: If the persons are unknown.
+            InputError: If the persons are unknown.
         """
         if self.person_id is None:
-            raise ValueError(
+            raise InputError(
                 f'The persons on these {len(self)} images are unknown, so '
                 'nothing can be scored by them: give the FeatureSet a '
                 'person_id, one for each image.'
@@ -172,7 +174,7 @@ class FeatureSet:
             of first appearance, and each image's place, (N,).
 
         Raises:
-            ValueError: If the persons are unknown.
+            InputError: If the persons are unknown.
         """
         labels = [self.known_person_id()]
         if self.camera_id is not None:

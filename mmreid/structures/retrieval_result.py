@@ -3,6 +3,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mmreid.errors import InputError
+
 __all__ = ['RetrievalResult']
 
 
@@ -48,11 +50,11 @@ class RetrievalResult:
             they have no true match.
 
         Raises:
-            ValueError: If no query has a true match.
+            InputError: If no query has a true match.
         """
         num_valid = int(self.valid.sum())
         if num_valid == 0:
-            raise ValueError(
+            raise InputError(
                 f'None of the {len(self.valid)} queries has a gallery image '
                 'of its person from another camera: check the person and '
                 'camera ids (a gallery without camera labels needs a camera '

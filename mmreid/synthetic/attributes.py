@@ -6,6 +6,7 @@ import numpy as np
 from scipy.io import savemat
 
 from mmreid.datasets.attributes import FIELDS
+from mmreid.errors import InputError
 
 from .colour import colour_name
 from .identity import Cloth, Identity
@@ -88,10 +89,10 @@ def write_attributes(
         test (Sequence[tuple[str, Identity]]): The test part.
 
     Raises:
-        ValueError: If ``kind`` is unknown.
+        InputError: If ``kind`` is unknown.
     """
     if kind not in FIELDS:
-        raise ValueError(f"kind is '{kind}', expected 'market' or 'duke'.")
+        raise InputError(f"kind is '{kind}', expected 'market' or 'duke'.")
     struct = {}
     for part, fields, people in (
         ('train', FIELDS, train),

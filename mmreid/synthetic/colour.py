@@ -7,6 +7,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from mmreid.errors import InputError
+
 # A name may have several prototypes: navy and sky are both called blue.
 PROTOTYPES = (
     ('black', (14, 0, 0)),
@@ -39,10 +41,10 @@ def seeded(seed: int, *keys: int | str) -> np.random.Generator:
             ``hash`` differs from one process to the next.
 
     Raises:
-        ValueError: If the seed is negative.
+        InputError: If the seed is negative.
     """
     if seed < 0:
-        raise ValueError(f'seed is {seed}, expected 0 or more.')
+        raise InputError(f'seed is {seed}, expected 0 or more.')
     words = [zlib.crc32(k.encode()) if isinstance(k, str) else k for k in keys]
     return np.random.default_rng([seed, *words])
 

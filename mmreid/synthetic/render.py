@@ -5,6 +5,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from mmreid.errors import InputError
+
 from .colour import lab_to_bgr, seeded
 from .domain import Camera
 from .identity import Cloth, Identity, Print
@@ -540,11 +542,11 @@ def draw_pedestrian(
         np.ndarray: uint8 BGR ``(height, width, 3)``.
 
     Raises:
-        ValueError: If the size is below 16 pixels.
+        InputError: If the size is below 16 pixels.
     """
     width, height = size
     if min(size) < 16:
-        raise ValueError(
+        raise InputError(
             f'size is {size}, expected a width and a height of at least 16.'
         )
     box = np.clip(rng.normal(0, 1, 3), -2.5, 2.5) * (

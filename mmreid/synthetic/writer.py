@@ -13,6 +13,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from mmreid.errors import InputError
+
 from .attributes import write_attributes
 from .colour import seeded
 from .domain import DOMAINS, Domain
@@ -92,9 +94,9 @@ class _Dataset:
     def __init__(self, folder, domain, seed, size, **counts) -> None:
         for name, count in counts.items():
             if count < 1:
-                raise ValueError(f'{name} is {count}, expected 1 or more.')
+                raise InputError(f'{name} is {count}, expected 1 or more.')
         if seed < 0:
-            raise ValueError(f'seed is {seed}, expected 0 or more.')
+            raise InputError(f'seed is {seed}, expected 0 or more.')
         self.folder, self.domain = folder, domain
         self.seed, self.size = seed, size
         self.stamp = json.loads(
@@ -204,7 +206,7 @@ def _market_like(
     )
     total = num_train_ids + num_test_ids
     if total > 9999:
-        raise ValueError(
+        raise InputError(
             f'num_train_ids + num_test_ids is {total}, expected at most '
             '9999: the names have four digits.'
         )
@@ -296,7 +298,7 @@ def write_market1501(
         str: The official folder.
 
     Raises:
-        ValueError: If an argument is out of range.
+        InputError: If an argument is out of range.
         FileExistsError: If the folder holds what was not drawn here.
     """
     _check_cameras(num_cameras, 6)
@@ -332,7 +334,7 @@ def write_dukemtmc(
 
 def _check_cameras(num_cameras: int, most: int) -> None:
     if not 1 <= num_cameras <= most:
-        raise ValueError(
+        raise InputError(
             f'num_cameras is {num_cameras}, expected 1 to {most} in this '
             'layout.'
         )
@@ -412,11 +414,11 @@ def write_viper(
         str: The official folder.
 
     Raises:
-        ValueError: If an argument is out of range.
+        InputError: If an argument is out of range.
         FileExistsError: If the folder holds what was not drawn here.
     """
     if num_ids > 749:
-        raise ValueError(
+        raise InputError(
             f'num_ids is {num_ids}, expected at most 749: the names have '
             'three digits.'
         )
@@ -461,7 +463,7 @@ def write_prid(
         str: The folder ``prid_2011``.
 
     Raises:
-        ValueError: If an argument is out of range.
+        InputError: If an argument is out of range.
         FileExistsError: If the folder holds what was not drawn here.
     """
     folder = os.path.join(root, 'prid_2011')
@@ -526,7 +528,7 @@ def write_benchmark(
         tuple[str, str]: The folders of source and target.
 
     Raises:
-        ValueError: If an argument is out of range.
+        InputError: If an argument is out of range.
         FileExistsError: If a folder holds what was not drawn here.
     """
     source = write_msmt17(

@@ -4,6 +4,8 @@ import pickle
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmreid.errors import InputError
+
 
 # MMEngine's own lets through whatever the reading of a damaged file raises.
 @CheckpointLoader.register_scheme(prefixes='', force=True)
@@ -19,7 +21,7 @@ def load_from_local(filename: str, map_location=None) -> dict:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or holds pickled objects.
+        InputError: If it cannot be read, or holds pickled objects.
     """
     filename = osp.expanduser(filename)
     if not osp.isfile(filename):
@@ -34,13 +36,13 @@ def load_from_local(filename: str, map_location=None) -> dict:
         if isinstance(error, pickle.UnpicklingError) and (
             'Unsupported global' in str(error)
         ):
-            raise ValueError(
+            raise InputError(
                 f"The checkpoint '{filename}' holds pickled objects, which "
                 'could run any code when loaded, so only tensors are read by '
                 'default. If you trust its origin, set '
                 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1.'
             ) from error
-        raise ValueError(
+        raise InputError(
             f"The checkpoint '{filename}' cannot be read: it is damaged or no "
             'checkpoint of torch. Copy it again, or name another one.'
         ) from error

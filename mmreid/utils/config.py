@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
+from mmreid.errors import InputError
+
 REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
 
 
@@ -27,7 +29,7 @@ def read_config(path: str, options: dict | None = None) -> Config:
 
     Raises:
         FileNotFoundError: If the config does not exist, or has no table.
-        ValueError: If the table has no such row, or the target is wrong.
+        InputError: If the table has no such row, or the target is wrong.
     """
     stem, is_row, row = path.partition('.py:')
     if is_row:
@@ -54,7 +56,7 @@ def derive_domains(cfg: Config) -> None:
         cfg (Config): Changed in place; both are taken out of it.
 
     Raises:
-        ValueError: If the target is not one data set.
+        InputError: If the target is not one data set.
     """
     domains = (cfg.get('train_dataloader') or {}).get('dataset')
     source = cfg.pop('source', None)
@@ -69,7 +71,7 @@ def derive_domains(cfg: Config) -> None:
     if target is not None and not (
         isinstance(target, dict) and isinstance(target.get('type'), str | type)
     ):
-        raise ValueError(
+        raise InputError(
             f"'{cfg.filename}': target must be one data set, dict(type=...), "
             f'or None, got {target}.'
         )
@@ -170,7 +172,7 @@ def load_table(path: str) -> dict[str, Row]:
 
     Raises:
         FileNotFoundError: If the file, or a main config, does not exist.
-        ValueError: If the file lacks either, or a row is wrong.
+        InputError: If the file lacks either, or a row is wrong.
     """
     if not osp.isfile(path) or osp.basename(path) != 'table.py':
         raise FileNotFoundError(
@@ -180,7 +182,7 @@ def load_table(path: str) -> dict[str, Row]:
     content = runpy.run_path(path)
     for key, kind in (('configs', list), ('rows', dict)):
         if not isinstance(content.get(key), kind):
-            raise ValueError(
+            raise InputError(
                 f"The table '{path}' must have {key}, a {kind.__name__}."
             )
     rows = {
@@ -213,7 +215,7 @@ def load_table(path: str) -> dict[str, Row]:
                 if key not in ('title', 'configs')
             }
             if 'title' not in row or not changes:
-                raise ValueError(
+                raise InputError(
                     f"The row '{name}' of '{path}' must have a title, and "
                     'at least one key of the config that it changes.'
                 )
@@ -236,11 +238,11 @@ def load_row(path: str, name: str, options: dict | None = None) -> Config:
 
     Raises:
         FileNotFoundError: If the table does not exist.
-        ValueError: If it has no such row.
+        InputError: If it has no such row.
     """
     table = load_table(path)
     if name not in table:
-        raise ValueError(unknown_row(path, name, table))
+        raise InputError(unknown_row(path, name, table))
     return _finish(table[name].load(), options)
 
 
@@ -261,7 +263,7 @@ def _resolve(value: object, main: Config, row: Row) -> object:
         return value
     for key in match[1].split('.'):
         if key not in main:
-            raise ValueError(
+            raise InputError(
                 f"The row '{row.name}' refers to {match[1]}, which "
                 f"'{row.config}' does not have."
             )

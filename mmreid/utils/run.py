@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from mmengine.config import Config, DictAction
 
+from mmreid.errors import InputError
+
 from .config import read_config
 
 
@@ -66,10 +68,10 @@ def use_validation(cfg: Config) -> None:
         cfg (Config): Changed in place.
 
     Raises:
-        ValueError: If it has none.
+        InputError: If it has none.
     """
     if 'val_dataloader' not in cfg:
-        raise ValueError(
+        raise InputError(
             f"--val: '{cfg.filename}' has no val_dataloader, that is no "
             'validation identities.'
         )
@@ -87,10 +89,10 @@ def ranking_evaluators(cfg: Config) -> list[dict]:
         list[dict]: Those of the config, not copies.
 
     Raises:
-        ValueError: If the config has no test set.
+        InputError: If the config has no test set.
     """
     if 'test_evaluator' not in cfg:
-        raise ValueError(
+        raise InputError(
             f"'{cfg.filename}' has no test set: give it a target, or a "
             'test_dataloader, test_evaluator and test_cfg.'
         )
@@ -129,7 +131,7 @@ def _prepare_distributed(cfg: Config) -> None:
     cfg.model_wrapper_cfg.device_ids = None
     if cfg.launcher == 'pytorch' and not dist.is_initialized():
         if 'RANK' not in os.environ:
-            raise ValueError(
+            raise InputError(
                 '--launcher pytorch needs the processes that torchrun '
                 'starts: use tools/dist_train.sh.'
             )
@@ -140,9 +142,11 @@ def _prepare_distributed(cfg: Config) -> None:
 def exit_with_message() -> Iterator[None]:
     """End a tool with one sentence where the user's input is at fault.
 
-    ``MMREID_TRACEBACK=1`` shows where the error came from. A distributed run
-    that ends well leaves its process group, whose threads would sometimes
-    abort the process at its exit.
+    That is on an :class:`InputError` and an ``OSError``;
+    ``MMREID_TRACEBACK=1`` shows where it came from. Every other error is one
+    of the code and keeps its traceback. A distributed run that ends well
+    leaves its process group, whose threads would sometimes abort the process
+    at its exit.
     """
     try:
         yield
@@ -150,12 +154,18 @@ def exit_with_message() -> Iterator[None]:
 
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
-    except (ValueError, FileNotFoundError, KeyError, OSError) as error:
-        _exit(str(error), error)
+    except (InputError, OSError) as error:
+        if os.environ.get('MMREID_TRACEBACK'):
+            raise
+        print(f'error: {_own_message(error)}', file=sys.stderr)
+        sys.exit(1)
 
 
-def _exit(message: str, error: Exception) -> None:
-    if os.environ.get('MMREID_TRACEBACK'):
-        raise error
-    print(f'error: {message}', file=sys.stderr)
-    sys.exit(1)
+def _own_message(error: Exception) -> str:
+    """What an error says, without the traceback that a worker puts before."""
+    message = str(error)
+    if not message.startswith('Caught '):
+        return message
+    # The last line is 'module.Class: message', which may go on below.
+    name = f'{type(error).__qualname__}: '
+    return message.rpartition(name)[2].strip() or message

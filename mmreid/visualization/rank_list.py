@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 
 __all__ = ['draw_rank_list']
@@ -48,12 +49,12 @@ def draw_rank_list(
             shown. Defaults to (64, 128).
 
     Raises:
-        ValueError: If the paths of a set are unknown, an image cannot be
+        InputError: If the paths of a set are unknown, an image cannot be
             read, or the neighbours are not those of the sets.
     """
     for side, images in (('query', query), ('gallery', gallery)):
         if images.paths is None:
-            raise ValueError(
+            raise InputError(
                 f'The {side} images cannot be drawn without their files: give '
                 f'the {side} set its paths.'
             )
@@ -143,12 +144,12 @@ def _check(neighbours: np.ndarray, num_query: int, num_gallery: int) -> None:
         or 0 in neighbours.shape
         or len(neighbours) != num_query
     ):
-        raise ValueError(
+        raise InputError(
             f'neighbours must have one row per query, ({num_query}, k), got '
             f'shape {neighbours.shape}.'
         )
     if neighbours.max() >= num_gallery:
-        raise ValueError(
+        raise InputError(
             f'neighbours holds the index {neighbours.max()}, but there are '
             f'only {num_gallery} gallery images.'
         )
@@ -172,7 +173,7 @@ def _read(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """An image as RGB in 0..1. Shape (H, W, 3)."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(
+        raise InputError(
             f'{path} cannot be read as an image: check that the file exists '
             'and is whole.'
         )

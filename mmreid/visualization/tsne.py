@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from mmreid.errors import InputError
+
 __all__ = ['draw_tsne', 'embed_tsne']
 
 # As many as MSMT17 has cameras.
@@ -34,13 +36,13 @@ def embed_tsne(features: Tensor, metric: str = 'cosine') -> np.ndarray:
         np.ndarray: (N, 2).
 
     Raises:
-        ValueError: If there are fewer than four images.
+        InputError: If there are fewer than four images.
     """
     # A second or two, which those who draw rank lists need not wait for.
     from sklearn.manifold import TSNE
 
     if len(features) < 4:
-        raise ValueError(
+        raise InputError(
             f't-SNE needs four images or more, got {len(features)}.'
         )
     features = features.detach().cpu().float()
@@ -74,17 +76,17 @@ def draw_tsne(
             folder is made if it is missing.
 
     Raises:
-        ValueError: If lengths disagree.
+        InputError: If lengths disagree.
     """
     person_ids, camera_ids = np.asarray(person_ids), np.asarray(camera_ids)
     if len(names) != len(embeddings):
-        raise ValueError(
+        raise InputError(
             f'names must hold one title per panel, {len(embeddings)}, got '
             f'{len(names)}.'
         )
     for embedding in embeddings:
         if not len(embedding) == len(person_ids) == len(camera_ids):
-            raise ValueError(
+            raise InputError(
                 f'Each image needs one point, person and camera, got '
                 f'{len(embedding)} points, {len(person_ids)} person_ids and '
                 f'{len(camera_ids)} camera_ids.'

@@ -20,6 +20,7 @@ from torch import Tensor
 from mmreid.apis import init_model
 from mmreid.datasets.samplers import DomainSampler
 from mmreid.engine import extract
+from mmreid.errors import InputError
 from mmreid.models import MAR, SoftMultilabelMiner, kth_largest_agreement
 from mmreid.registry import DATASETS
 from mmreid.utils import exit_with_message, read_config
@@ -82,7 +83,7 @@ def build(args: argparse.Namespace) -> tuple:
     stage = cfg.train_cfg.stages.get('main', dict(batch_size={}))
     batch_size = stage['batch_size'].get('target')
     if not isinstance(model, MAR) or 'target' not in data or not batch_size:
-        raise ValueError(
+        raise InputError(
             f"'{args.config}' mines nothing: name a config of MAR with a "
             'train_dataloader.dataset.target and a '
             'train_cfg.stages.main.batch_size.target.'
@@ -118,12 +119,12 @@ def measure(
         no pairs to average over.
 
     Raises:
-        ValueError: If the ratio gives no pair.
+        InputError: If the ratio gives no pair.
     """
     miner = SoftMultilabelMiner(ratio).to(features.device)
     size = len(batches[0])
     if not miner.num_similar(size):
-        raise ValueError(
+        raise InputError(
             f'--ratios: {ratio} of the {size * (size - 1) // 2} pairs of '
             f'{size} target images in a batch is less than one pair: ask for '
             'a larger one.'
@@ -187,7 +188,7 @@ def print_table(rows: list[dict]) -> None:
 def main() -> None:
     args = parse_args()
     if args.batches < 1:
-        raise ValueError(f'--batches must be 1 or more, got {args.batches}.')
+        raise InputError(f'--batches must be 1 or more, got {args.batches}.')
     model, dataset, batch_size = build(args)
     sampler = DomainSampler(
         dict(target=range(len(dataset))), dict(target=batch_size), args.seed

@@ -9,6 +9,8 @@ import json
 
 import matplotlib
 
+from mmreid.errors import InputError
+
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
@@ -29,7 +31,7 @@ def main() -> None:
         lines = [json.loads(line) for line in file]
     lines = [line for line in lines if 'purity_positives' in line]
     if not lines:
-        raise ValueError(
+        raise InputError(
             f"'{args.log}' logs no purity_positives: train with "
             'PairMiningHook(purity=True) and a miner.'
         )

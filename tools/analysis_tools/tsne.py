@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 
 from mmreid.apis import init_model
 from mmreid.engine import extract
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 from mmreid.utils import (
     exit_with_message,
@@ -85,7 +86,7 @@ def choose_persons(infos: list[dict], num: int, seed: int) -> list[int]:
     """Persons to show, sorted.
 
     Raises:
-        ValueError: If there are not as many.
+        InputError: If there are not as many.
     """
     cameras_of, queried = defaultdict(set), set()
     for info in infos:
@@ -94,7 +95,7 @@ def choose_persons(infos: list[dict], num: int, seed: int) -> list[int]:
             queried.add(info['person_id'])
     candidates = sorted(p for p in queried if len(cameras_of[p]) > 1)
     if not 2 <= num <= len(candidates):
-        raise ValueError(
+        raise InputError(
             f'--identities is {num}, but must be between 2 and '
             f'{len(candidates)}, the persons with a query and images of two '
             'cameras.'
@@ -111,7 +112,7 @@ def main() -> None:
         for _, path in panels
     ]
     if len(names) != len(panels):
-        raise ValueError(
+        raise InputError(
             f'--names must hold one title per checkpoint, {len(panels)}, '
             f'got {len(names)}.'
         )
@@ -128,7 +129,7 @@ def main() -> None:
         images = [infos[i] for i in indices]
         shown = shown or images
         if [i['img_path'] for i in images] != [i['img_path'] for i in shown]:
-            raise ValueError(
+            raise InputError(
                 f"'{cfg.filename}' tests other images than "
                 f"'{panels[0][0].filename}': give all panels the same test "
                 'set.'

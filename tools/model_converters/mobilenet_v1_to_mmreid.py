@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from mmengine.runner import save_checkpoint
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.models.backbones import MobileNetV1
 from mmreid.utils import exit_with_message
 from mmreid.utils.checkpoint import load_from_local
@@ -60,13 +61,13 @@ def find_layout(source: dict[str, Tensor]) -> str:
     """The first layout whose first convolution is there.
 
     Raises:
-        ValueError: If there is none.
+        InputError: If there is none.
     """
     first = {next(layer_names(x))[0] + '.weight': x for x in SETTINGS}
     for name, layout in first.items():
         if name in source:
             return layout
-    raise ValueError(
+    raise InputError(
         f'is in no known layout: expected one of {", ".join(first)}, but the '
         f'first names are {list(source)[:3]}; rename its parameters to one '
         'of these layouts.'
@@ -84,7 +85,7 @@ def convert(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
         :class:`MobileNetV1`, and the layout that was found.
 
     Raises:
-        ValueError: If the layout is unknown, or if parameters are missing,
+        InputError: If the layout is unknown, or if parameters are missing,
             of another shape, or of another network.
     """
     # Left by DataParallel.
@@ -103,12 +104,12 @@ def convert(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
         default = expected if parameter == 'num_batches_tracked' else None
         value = source.get(name, default)
         if value is None:
-            raise ValueError(
+            raise InputError(
                 f"lacks '{name}', which MobileNetV1 has in the {layout} "
                 'layout: copy the file again, or name one of MobileNetV1.'
             )
         if value.shape != expected.shape:
-            raise ValueError(
+            raise InputError(
                 f"has '{name}' of shape {tuple(value.shape)}, but "
                 f'{tuple(expected.shape)} was expected: name weights of '
                 'MobileNetV1 at width 1.'
@@ -120,7 +121,7 @@ def convert(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
         if name not in used and name.split('.')[0] not in ('classifier', 'fc')
     ]
     if unknown:
-        raise ValueError(
+        raise InputError(
             f'has {len(unknown)} parameters that MobileNetV1 has not, such '
             f"as '{unknown[0]}': name weights of MobileNetV1."
         )
@@ -135,14 +136,14 @@ def main() -> None:
     if not isinstance(source, dict) or not all(
         isinstance(value, Tensor) for value in source.values()
     ):
-        raise ValueError(
+        raise InputError(
             f"'{args.src}' is no state dict: expected names and tensors, or "
             "these under 'state_dict'; save the model's state_dict()."
         )
     try:
         state_dict, layout = convert(source)
     except ValueError as error:
-        raise ValueError(f"'{args.src}' {error}") from error
+        raise InputError(f"'{args.src}' {error}") from error
     save_checkpoint(dict(state_dict=state_dict), args.dst)
     print(
         f"{layout} layout: '{args.dst}', for dict(type='MobileNetV1', "

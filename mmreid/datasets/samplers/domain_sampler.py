@@ -5,6 +5,7 @@ import numpy as np
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
+from mmreid.errors import InputError
 from mmreid.registry import DATA_SAMPLERS
 
 
@@ -27,11 +28,11 @@ def uses_labels(cfg: dict) -> bool:
     """Whether a domain's sampler, of a config, draws by labels.
 
     Raises:
-        ValueError: If it is no sampler of a domain.
+        InputError: If it is no sampler of a domain.
     """
     cls = DATA_SAMPLERS.get(cfg['type'])
     if not hasattr(cls, 'uses_labels'):
-        raise ValueError(
+        raise InputError(
             f'{cfg["type"]!r} is no sampler of a domain: take '
             'ShuffleSampler, IdentitySampler or one of your own with '
             'uses_labels, epoch_length and batch(epoch, position).'
@@ -70,7 +71,7 @@ class DomainSampler(Sampler[int]):
             one epoch.
 
     Raises:
-        ValueError: If a domain is unknown or smaller than its part of a
+        InputError: If a domain is unknown or smaller than its part of a
             batch, or does not divide by the number of ranks.
     """
 
@@ -90,19 +91,19 @@ class DomainSampler(Sampler[int]):
         samplers, labels = samplers or {}, labels or {}
         for domain, num in batch_size.items():
             if domain not in domains:
-                raise ValueError(
+                raise InputError(
                     f'batch_size names the domain {domain!r}, but the data '
                     f'set has {sorted(domains)}.'
                 )
             if not 0 < num <= len(domains[domain]):
-                raise ValueError(
+                raise InputError(
                     f'A batch takes {num} images of the {domain} domain, '
                     f'which has only {len(domains[domain])}: add images or '
                     f'lower batch_size.{domain}.'
                 )
         unknown = set(samplers) - set(batch_size)
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f'sampler names the domains {sorted(unknown)}, of which '
                 f'batch_size {dict(batch_size)} takes no images.'
             )
@@ -129,7 +130,7 @@ class DomainSampler(Sampler[int]):
             )
             unit = cfg.get('num_instances', 1)
             if num % self.world_size or num // self.world_size % unit:
-                raise ValueError(
+                raise InputError(
                     f'batch_size.{domain}={num} is the number over all ranks '
                     f'and does not divide by the {self.world_size} ranks'
                     f'{f" into groups of {unit}" if unit > 1 else ""}.'

@@ -1,5 +1,6 @@
 import numpy as np
 
+from mmreid.errors import InputError
 from mmreid.registry import DATA_SAMPLERS
 
 
@@ -27,7 +28,7 @@ class IdentitySampler:
             identity as there are. Defaults to False.
 
     Raises:
-        ValueError: If K does not divide the batch, or if there are fewer
+        InputError: If K does not divide the batch, or if there are fewer
             identities than P.
     """
 
@@ -44,7 +45,7 @@ class IdentitySampler:
         across_cameras: bool = False,
     ) -> None:
         if num_instances < 1 or batch_size % num_instances:
-            raise ValueError(
+            raise InputError(
                 f'IdentitySampler draws {num_instances} images of an '
                 f'identity, which does not divide the {batch_size} images of '
                 'a batch: change num_instances or batch_size.'
@@ -64,7 +65,7 @@ class IdentitySampler:
         ]
         num_identities = batch_size // num_instances
         if len(self.images_of) < num_identities:
-            raise ValueError(
+            raise InputError(
                 f'A batch takes {num_instances} images of {num_identities} '
                 f'identities, but there are only {len(self.images_of)}: '
                 'lower batch_size or raise num_instances.'

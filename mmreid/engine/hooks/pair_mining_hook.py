@@ -1,6 +1,7 @@
 import torch
 from mmengine.hooks import Hook
 
+from mmreid.errors import InputError
 from mmreid.registry import HOOKS
 
 from .utils import algorithm_of
@@ -40,11 +41,11 @@ class PairMiningHook(Hook):
         """Read the labels that the purity is measured with.
 
         Raises:
-            ValueError: If the algorithm mines no pairs.
+            InputError: If the algorithm mines no pairs.
         """
         algorithm = algorithm_of(runner)
         if not hasattr(algorithm, 'mine'):
-            raise ValueError(
+            raise InputError(
                 f'{type(algorithm).__name__} mines no pairs: leave '
                 'PairMiningHook out of its config.'
             )

@@ -1,5 +1,6 @@
 from mmengine.hooks import Hook
 
+from mmreid.errors import InputError
 from mmreid.registry import HOOKS
 
 from .utils import algorithm_of
@@ -22,7 +23,7 @@ class PseudoLabelHook(Hook):
 
     def __init__(self, interval: int = 1) -> None:
         if interval < 1:
-            raise ValueError(
+            raise InputError(
                 f'interval of PseudoLabelHook must be 1 or more, got '
                 f'{interval}.'
             )

@@ -3,6 +3,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
+from mmreid.errors import InputError
 from mmreid.registry import HOOKS
 
 from .utils import algorithm_of
@@ -71,7 +72,7 @@ class StageSwitchHook(Hook):
         if not runner._resume:
             return
         if 'message_hub' not in checkpoint:
-            raise ValueError(
+            raise InputError(
                 'The checkpoint holds weights only, so there is no training '
                 'to resume: give it as load_from instead.'
             )

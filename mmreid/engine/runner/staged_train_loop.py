@@ -8,6 +8,7 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from mmreid.datasets.samplers import DomainSampler, uses_labels
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS, LOOPS
 from mmreid.structures import BatchInfo, FeatureSet, Stage
 from mmreid.utils.logging import warnings_only
@@ -74,7 +75,7 @@ class StagedTrainLoop(BaseLoop):
         self._loader_args = loader_args
         self._runner = runner
         if not order or len(set(order) & set(stages)) < len(order):
-            raise ValueError(
+            raise InputError(
                 'train_cfg.order must name some of the stages '
                 f'{sorted(stages)}, each once, but is {list(order)}.'
             )
@@ -92,7 +93,7 @@ class StagedTrainLoop(BaseLoop):
         )
         names = [stage.name for stage in self.stages]
         if first_stage is not None and first_stage not in names:
-            raise ValueError(
+            raise InputError(
                 f'train_cfg.first_stage is {first_stage!r}, but the stages '
                 f'are {names}.'
             )
@@ -111,7 +112,7 @@ class StagedTrainLoop(BaseLoop):
         for number, (name, cfg) in enumerate(stages.items()):
             cfg = dict(cfg)
             if not cfg.get('batch_size'):
-                raise ValueError(
+                raise InputError(
                     f'Stage {name!r} must have a batch_size, such as '
                     'dict(source=64).'
                 )
@@ -122,7 +123,7 @@ class StagedTrainLoop(BaseLoop):
             max_epochs = cfg.pop('max_epochs', None)
             max_iters = cfg.pop('max_iters', None)
             if (max_epochs is None) == (max_iters is None):
-                raise ValueError(
+                raise InputError(
                     f'Stage {name!r} must have one of max_epochs and '
                     'max_iters.'
                 )
@@ -144,7 +145,7 @@ class StagedTrainLoop(BaseLoop):
                 param_scheduler=cfg.pop('param_scheduler', []),
             )
             if cfg:
-                raise ValueError(
+                raise InputError(
                     f'Stage {name!r} has unknown keys {sorted(cfg)}.'
                 )
             parsed.append(stage)
@@ -179,7 +180,7 @@ class StagedTrainLoop(BaseLoop):
             if pseudo is not None:
                 labels = pseudo.cpu().numpy()
                 if (labels < 0).all():
-                    raise ValueError(
+                    raise InputError(
                         f'Stage {stage.name!r} draws the {name} images by '
                         'pseudo-labels, but no image has a label: add '
                         "pseudo_labels=dict(type='PseudoLabelHook') to "
@@ -188,7 +189,7 @@ class StagedTrainLoop(BaseLoop):
                         'out.'
                     )
             elif not self.dataset.domains[name].labelled:
-                raise ValueError(
+                raise InputError(
                     f'{cfg["type"]} of stage {stage.name!r} '
                     f'draws by identities, but the {name} images have none '
                     f'and {type(self.algorithm).__name__} makes no '
@@ -327,11 +328,11 @@ class StagedTrainLoop(BaseLoop):
         """Train what is left of the stages.
 
         Raises:
-            ValueError: If no hook switches the stages.
+            InputError: If no hook switches the stages.
         """
         runner = self.runner
         if not any(isinstance(h, StageSwitchHook) for h in runner.hooks):
-            raise ValueError(
+            raise InputError(
                 'No hook would let the algorithm prepare its stages: add '
                 "stage_switch=dict(type='StageSwitchHook') to default_hooks, "
                 'or inherit configs/_base_/default_runtime.py.'

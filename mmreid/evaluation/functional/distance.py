@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 from mmreid.structures.feature_set import check_features
 
@@ -28,9 +29,9 @@ METRICS = ('cosine', 'euclidean')
 
 
 def check_metric(metric: str) -> None:
-    """Raise a ValueError unless the metric exists."""
+    """Raise an InputError unless the metric exists."""
     if metric not in METRICS:
-        raise ValueError(f'metric must be one of {METRICS}, got {metric!r}.')
+        raise InputError(f'metric must be one of {METRICS}, got {metric!r}.')
 
 
 def normalise(features: Tensor, squares: Tensor | None = None) -> Tensor:
@@ -61,12 +62,12 @@ def as_features(name: str, value: ArrayLike) -> Tensor:
 
     Raises:
         TypeError: If they are not floating point.
-        ValueError: If they are not (N, D), or empty.
+        InputError: If they are not (N, D), or empty.
     """
     features = torch.as_tensor(value)
     check_features(name, features)
     if features.numel() == 0:
-        raise ValueError(
+        raise InputError(
             f'{name} must be a (N, D) tensor with at least one row and one '
             f'column, got shape {tuple(features.shape)}.'
         )
@@ -81,7 +82,7 @@ def _with_squares(name: str, features: Tensor) -> tuple[Tensor, Tensor]:
         features (Tensor): Shape (N, D), floating point.
 
     Raises:
-        ValueError: If one is not finite.
+        InputError: If one is not finite.
     """
     if features.dtype != torch.float64:
         features = features.float()
@@ -92,7 +93,7 @@ def _with_squares(name: str, features: Tensor) -> tuple[Tensor, Tensor]:
     )
     bad = (~squares.isfinite()).nonzero()
     if len(bad):
-        raise ValueError(
+        raise InputError(
             f'{name} row {bad[0].item()} holds NaN, inf or values whose '
             f'square overflows ({len(bad)} of {len(features)} rows do): '
             'check the model and its precision.'
@@ -114,7 +115,7 @@ def check_pair(
         (Q,), gallery features, (G, D), their squared norms, (G,).
 
     Raises:
-        ValueError: If shapes or devices disagree, a set is empty, or a
+        InputError: If shapes or devices disagree, a set is empty, or a
             feature is not finite.
     """
     (query, query_squares), (gallery, squares) = (
@@ -125,12 +126,12 @@ def check_pair(
         )
     )
     if query.shape[1] != gallery.shape[1]:
-        raise ValueError(
+        raise InputError(
             'query_features and gallery_features must have equally many '
             f'columns, got {query.shape[1]} and {gallery.shape[1]}.'
         )
     if query.device != gallery.device:
-        raise ValueError(
+        raise InputError(
             'query_features and gallery_features must be on one device, '
             f'got {query.device} and {gallery.device}.'
         )
@@ -150,7 +151,7 @@ def query_blocks(
     last bit of a matrix product depends on the block it is in."""
     num_query, num_gallery = shape
     if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f'chunk_size must be >= 1, got {chunk_size}.')
+        raise InputError(f'chunk_size must be >= 1, got {chunk_size}.')
     size = chunk_size or min(_MAX_BLOCK, max(1, _MAX_PAIRS // num_gallery))
     process, world_size = shard
     for start in range(0, num_query, size)[process::world_size]:
@@ -226,7 +227,7 @@ class FeatureDistance:
         gallery (Tensor): The same of the gallery. Shape (G, D).
 
     Raises:
-        ValueError: If shapes or devices disagree, a set is empty, a feature
+        InputError: If shapes or devices disagree, a set is empty, a feature
             is not finite, or the metric does not exist.
     """
 

@@ -11,6 +11,7 @@ What is ignored, the camera rule says:
 import torch
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 
 from .distance import FeatureDistance
@@ -31,7 +32,7 @@ class Matches:
         camera_rule (str): ``'standard'``, ``'none'`` or ``'cross'``.
 
     Raises:
-        ValueError: If the rule does not exist, the distance is one of other
+        InputError: If the rule does not exist, the distance is one of other
             sets, or persons are unknown, or cameras that the rule needs.
     """
 
@@ -43,12 +44,12 @@ class Matches:
         camera_rule: str,
     ) -> None:
         if camera_rule not in CAMERA_RULES:
-            raise ValueError(
+            raise InputError(
                 f'camera_rule must be one of {CAMERA_RULES}, got '
                 f'{camera_rule!r}.'
             )
         if tuple(distance.shape) != (len(query), len(gallery)):
-            raise ValueError(
+            raise InputError(
                 f'The distance is one of {distance.shape[0]} query and '
                 f'{distance.shape[1]} gallery images, but the sets hold '
                 f'{len(query)} and {len(gallery)}.'
@@ -62,7 +63,7 @@ class Matches:
         self.camera_rule = camera_rule
         if camera_rule != 'none':
             if query.camera_id is None or gallery.camera_id is None:
-                raise ValueError(
+                raise InputError(
                     f"camera_rule '{camera_rule}' needs query_cams and "
                     'gallery_cams, the camera_id of both sets: pass them, or '
                     "camera_rule='none'."

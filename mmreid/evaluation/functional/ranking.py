@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet, RetrievalResult
 from mmreid.structures.feature_set import check_labels
 
@@ -35,17 +36,17 @@ def check_options(
     topk: Sequence[int] = (1,),
     ties: str = 'pessimistic',
 ) -> None:
-    """Raise a ValueError unless every option is one that exists."""
+    """Raise an InputError unless every option is one that exists."""
     for name, value, choices in (
         ('ap', ap, tuple(AP_FORMULAS)),
         ('ties', ties, TIES),
     ):
         if value not in choices:
-            raise ValueError(
+            raise InputError(
                 f'{name} must be one of {choices}, got {value!r}.'
             )
     if not topk or any(k != int(k) or k < 1 for k in topk):
-        raise ValueError(f'topk must be whole numbers >= 1, got {topk!r}.')
+        raise InputError(f'topk must be whole numbers >= 1, got {topk!r}.')
 
 
 def _count_ahead(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
@@ -141,7 +142,7 @@ def rank(
         validity, neighbours.
 
     Raises:
-        ValueError: If the distance is of other sets, persons or cameras are
+        InputError: If the distance is of other sets, persons or cameras are
             unknown, or an option does not exist.
     """
     check_options(ap, ties=ties)
@@ -222,7 +223,7 @@ def rank_queries(
         RetrievalResult: See :func:`rank`.
 
     Raises:
-        ValueError: If shapes or devices disagree, a set is empty, a feature
+        InputError: If shapes or devices disagree, a set is empty, a feature
             is not finite, persons or cameras are unknown, or an option does
             not exist.
     """
@@ -284,7 +285,7 @@ def rank_metrics(
 
     Raises:
         TypeError: If features are not floating point or ids not integers.
-        ValueError: If shapes disagree, a set is empty, a feature is not
+        InputError: If shapes disagree, a set is empty, a feature is not
             finite, an option does not exist, or no query has a true match.
 
     Examples:

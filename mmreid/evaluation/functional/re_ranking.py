@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 
 from .distance import (
@@ -166,7 +167,7 @@ class KReciprocalDistance:
             pairs. Defaults to None: as many as make 2^24 pairs, at most 256.
 
     Raises:
-        ValueError: If shapes or devices disagree, a set is empty, a feature
+        InputError: If shapes or devices disagree, a set is empty, a feature
             is not finite, the metric does not exist, or an option is out of
             its range.
 
@@ -199,17 +200,17 @@ class KReciprocalDistance:
         self.device = query.device
         num_images = sum(self.shape)
         if not (int(k1) == k1 and int(k2) == k2 and 1 <= k2 <= k1):
-            raise ValueError(
+            raise InputError(
                 'k1 and k2 must be whole numbers with 1 <= k2 <= k1, got '
                 f'k1={k1} and k2={k2}.'
             )
         if k1 >= num_images:
-            raise ValueError(
+            raise InputError(
                 'k1 must be less than the number of query and gallery images '
                 f'together, which is {num_images}, got {k1}: lower it.'
             )
         if not 0 <= lambda_value <= 1:
-            raise ValueError(
+            raise InputError(
                 f'lambda_value must be in 0..1, got {lambda_value}.'
             )
         k1, k2 = int(k1), int(k2)
@@ -361,13 +362,13 @@ def expand_queries(
         FeatureSet: The queries with these means as features.
 
     Raises:
-        ValueError: If shapes or devices disagree, a set is empty, a feature
+        InputError: If shapes or devices disagree, a set is empty, a feature
             is not finite, the metric does not exist, or k is not a whole
             number in 0..G.
     """
     distance = FeatureDistance(query, gallery, metric)
     if not (int(k) == k and 0 <= k <= len(gallery)):
-        raise ValueError(
+        raise InputError(
             'k must be a whole number from 0 to the number of gallery images, '
             f'{len(gallery)}, got {k}.'
         )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.structures import FeatureSet, VerificationResult
 
 from .distance import FeatureDistance, query_blocks
@@ -41,12 +42,12 @@ def _count(ordered: Tensor, edges: Tensor) -> Tensor:
 
 def _check(fpr: Sequence[float], num_bins: int) -> None:
     if not fpr or not all(0 < rate <= _MAX_FPR for rate in fpr):
-        raise ValueError(
+        raise InputError(
             f'fpr must be false positive rates above 0, up to {_MAX_FPR}, '
             f'got {fpr!r}.'
         )
     if num_bins < 1:
-        raise ValueError(f'num_bins must be >= 1, got {num_bins}.')
+        raise InputError(f'num_bins must be >= 1, got {num_bins}.')
 
 
 @torch.no_grad()
@@ -93,7 +94,7 @@ def verify(
         histograms, on the CPU.
 
     Raises:
-        ValueError: If the distance is of other sets, persons or cameras are
+        InputError: If the distance is of other sets, persons or cameras are
             unknown, an option does not exist or is out of range, or there is
             no positive or no negative pair.
     """
@@ -111,7 +112,7 @@ def verify(
     positive = _sort(torch.cat(positives))
     del positives
     if not len(positive):
-        raise ValueError(
+        raise InputError(
             'No query has a gallery image of its person that is not ignored: '
             'check the person and camera ids (a gallery without camera labels '
             'needs a camera id that no query has).'
@@ -144,7 +145,7 @@ def verify(
 
     num_positive, num_negative = len(positive), int(counts.sum())
     if not num_negative:
-        raise ValueError(
+        raise InputError(
             'No query has a gallery image of another person that is not '
             'ignored: check the person and camera ids.'
         )

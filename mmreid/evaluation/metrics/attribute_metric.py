@@ -5,6 +5,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.registry import METRICS
 
 from .per_image_metric import PerImageMetric
@@ -44,7 +45,7 @@ class AttributeMetric(PerImageMetric):
         """Keep ``attribute_scores`` and ``attributes``, both (N, m).
 
         Raises:
-            ValueError: If their shapes differ, from each other or from the
+            InputError: If their shapes differ, from each other or from the
                 data set's number of names, or if a value is out of range.
         """
         # A copy: a view would keep the batch it was cut from alive.
@@ -54,26 +55,26 @@ class AttributeMetric(PerImageMetric):
         )
         num_names = len(self._names())
         if scores.ndim != 2 or scores.shape[1] != num_names:
-            raise ValueError(
+            raise InputError(
                 f'AttributeMetric needs {num_names} attribute_scores per '
                 'image, one for each of the attribute_names of the data set, '
                 f'got the shape {tuple(scores.shape)}: check num_attributes '
                 'of the model, and attribute_file and age of the data set.'
             )
         if attributes.shape != scores.shape:
-            raise ValueError(
+            raise InputError(
                 'AttributeMetric needs attributes and attribute_scores of '
                 f'the same shape, got {tuple(attributes.shape)} and '
                 f'{tuple(scores.shape)}.'
             )
         if not ((scores >= 0) & (scores <= 1)).all():
-            raise ValueError(
+            raise InputError(
                 'AttributeMetric needs probabilities in 0..1 as '
                 'attribute_scores, got values from '
                 f'{scores.min():.3g} to {scores.max():.3g}.'
             )
         if not ((attributes >= -1) & (attributes <= 1)).all():
-            raise ValueError(
+            raise InputError(
                 'AttributeMetric needs attributes of 1, 0 or -1, got values '
                 f'from {attributes.min()} to {attributes.max()}.'
             )
@@ -92,13 +93,13 @@ class AttributeMetric(PerImageMetric):
             dict[str, float]: The metrics without prefix.
 
         Raises:
-            ValueError: If no attribute of any image is known.
+            InputError: If no attribute of any image is known.
         """
         ((scores, labels),) = results
         attributes = labels[:, 2:]
         known = attributes >= 0
         if not known.any():
-            raise ValueError(
+            raise InputError(
                 f'AttributeMetric got {len(labels)} images, of none of which '
                 'any attribute is known: check what is evaluated.'
             )
@@ -126,7 +127,7 @@ class AttributeMetric(PerImageMetric):
     def _names(self) -> Sequence[str]:
         names = (self.dataset_meta or {}).get('attribute_names')
         if not names:
-            raise ValueError(
+            raise InputError(
                 'AttributeMetric needs a data set with attributes: set '
                 'attribute_file of the evaluated data set.'
             )

@@ -8,6 +8,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmreid.errors import InputError
+
 
 class PerImageMetric(BaseMetric):
     """Base of metrics that need each image of a data set exactly once.
@@ -55,13 +57,13 @@ class PerImageMetric(BaseMetric):
         """Stack per-image integers to (num_images, len(names)), int64.
 
         Raises:
-            ValueError: If one of them is of another shape.
+            InputError: If one of them is of another shape.
         """
         columns = []
         for name in names:
             column = torch.as_tensor(sample[name]).to('cpu', torch.int64)
             if column.shape != (num_images,):
-                raise ValueError(
+                raise InputError(
                     f'{self._title} needs one {name} per image, '
                     f'({num_images},), got {tuple(column.shape)}.'
                 )
@@ -80,13 +82,13 @@ class PerImageMetric(BaseMetric):
                 whose place this one was delivered).
 
         Raises:
-            ValueError: If a field is missing or of another shape.
+            InputError: If a field is missing or of another shape.
         """
         for sample in data_samples:
             needed = {'sample_idx', 'skipped_idx', *self.fields}
             missing = needed - sample.keys()
             if missing:
-                raise ValueError(
+                raise InputError(
                     f'{self._title} needs {sorted(missing)} in what the '
                     'model returns in mode="predict", got '
                     f'{sorted(sample)}.'
@@ -103,7 +105,7 @@ class PerImageMetric(BaseMetric):
             dict[str, float]: The metrics, on every rank.
 
         Raises:
-            ValueError: If some image of the data set did not come.
+            InputError: If some image of the data set did not come.
         """
         results = self.results or [
             (torch.empty(0, 0), torch.empty(0, 2).long())
@@ -125,7 +127,7 @@ class PerImageMetric(BaseMetric):
         if not torch.equal(index[first], torch.arange(size)):
             absent = torch.arange(size)
             absent = absent[~torch.isin(absent, index)].tolist()
-            raise ValueError(
+            raise InputError(
                 f'{self._title} needs one result for each sample_idx 0..'
                 f'{size - 1}, got {len(order)} distinct ones, {len(absent)} '
                 f'absent ({absent[:5]}): check the evaluation sampler.'

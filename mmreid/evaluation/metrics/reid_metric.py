@@ -5,6 +5,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.registry import METRICS
 from mmreid.structures import FeatureSet
 
@@ -68,13 +69,13 @@ class ReIDMetric(PerImageMetric):
             dict[str, float]: The metrics without prefix.
 
         Raises:
-            ValueError: If there is no query or no gallery image.
+            InputError: If there is no query or no gallery image.
         """
         ((features, labels),) = results
         is_query = labels[:, 4].bool()
         num_query, num_gallery = int(is_query.sum()), int((~is_query).sum())
         if not num_query or not num_gallery:
-            raise ValueError(
+            raise InputError(
                 f'ReIDMetric got {num_query} query and {num_gallery} gallery '
                 'images: the evaluated data set must hold both.'
             )

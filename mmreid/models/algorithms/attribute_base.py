@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 from mmreid.structures import Stage
 
@@ -46,7 +47,7 @@ class AttributeReID(BaseReID):
         """See :meth:`BaseReID.check`.
 
         Raises:
-            ValueError: If the model has not as many identities or attributes
+            InputError: If the model has not as many identities or attributes
                 as the source.
         """
         super().check(stages, dataset)
@@ -119,7 +120,7 @@ class AttributeReID(BaseReID):
         return features
 
     def check_weights(self, state_dict: dict, prefix: str) -> None:
-        """Raise a ``ValueError`` if a checkpoint has other classifiers."""
+        """Raise an ``InputError`` if a checkpoint has other classifiers."""
         for what, option in (
             ('identity', 'num_identities'),
             ('attribute', 'num_attributes'),
@@ -128,7 +129,7 @@ class AttributeReID(BaseReID):
             stored = state_dict.get(f'{prefix}{name}.weight')
             own = getattr(self, name).weight
             if stored is not None and stored.shape != own.shape:
-                raise ValueError(
+                raise InputError(
                     f'The checkpoint holds an {what} classifier of '
                     f'{stored.shape[0]} classes on {stored.shape[1]} '
                     f'channels, but the config has {own.shape[0]} on '
@@ -139,7 +140,7 @@ class AttributeReID(BaseReID):
 
 def _check_size(option: str, size: int, what: str, num: int) -> None:
     if size != num:
-        raise ValueError(
+        raise InputError(
             f'model.{option} is {size}, but the source has {num} {what}: set '
             f'it to {num}.'
         )

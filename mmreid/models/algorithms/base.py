@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 from mmreid.structures import BatchInfo, FeatureSet, Stage
 
@@ -113,11 +114,11 @@ class BaseReID(BaseModel):
             dict: The config with them.
 
         Raises:
-            ValueError: If it has another size.
+            InputError: If it has another size.
         """
         for name, value in sizes.items():
             if cfg.get(name, value) != value:
-                raise ValueError(
+                raise InputError(
                     f'{option}.{name} is {cfg[name]}, but it is {value} by '
                     'the rest of the model: leave it out.'
                 )
@@ -184,7 +185,7 @@ class BaseReID(BaseModel):
                 for name in output.keys() - data_samples.keys():
                     output[name] = (output[name] + mirrored[name]) / 2
             return [output]
-        raise ValueError(
+        raise InputError(
             f"mode must be 'tensor', 'loss' or 'predict', but is {mode!r}."
         )
 
@@ -221,7 +222,7 @@ class BaseReID(BaseModel):
             dataset (DomainDataset): The training data.
 
         Raises:
-            ValueError: If the method has no such stage, if a stage does not
+            InputError: If the method has no such stage, if a stage does not
                 take images of the domains that it learns from, or if these
                 lack labels that it reads, or bring identities that it must
                 not see.
@@ -236,7 +237,7 @@ class BaseReID(BaseModel):
         for stage in stages:
             if stage.name not in self.stages:
                 near = difflib.get_close_matches(stage.name, self.stages)
-                raise ValueError(
+                raise InputError(
                     f'{title} has the stages {[*self.stages]}, but the '
                     f'training loop runs {stage.name!r}: rename it in '
                     f'train_cfg{f", to {near[0]!r}" if near else ""}.'
@@ -244,7 +245,7 @@ class BaseReID(BaseModel):
             needed = self.stages[stage.name]
             if set(stage.batch_size) != set(needed):
                 wanted = ', '.join(f'{name}=...' for name in needed)
-                raise ValueError(
+                raise InputError(
                     f'Stage {stage.name!r} of {title} learns from '
                     f'{" and ".join(needed)} images, but its batch_size is '
                     f'{dict(stage.batch_size)}: write '
@@ -255,7 +256,7 @@ class BaseReID(BaseModel):
         measured_on = getattr(self.data_preprocessor, 'measured_on', None)
         if measured_on is not None:
             if measured_on not in dataset.domains:
-                raise ValueError(
+                raise InputError(
                     'model.data_preprocessor is measured_on the domain '
                     f'{measured_on!r}, but the training data has '
                     f'{[*dataset.domains]}.'
@@ -264,7 +265,7 @@ class BaseReID(BaseModel):
         for name, domain in dataset.domains.items():
             known = any(name in domains for domains in self.stages.values())
             if known and domain.labelled and name not in reads_persons:
-                raise ValueError(
+                raise InputError(
                     f'The {name} of {title} must not bring identities: set '
                     'labelled=False in the config of train_dataloader.'
                     f'dataset.{name}.'
@@ -272,20 +273,20 @@ class BaseReID(BaseModel):
 
     def _check_labels(self, stage: str, domain, labels: Sequence[str]) -> None:
         if 'person_id' in labels and not domain.labelled:
-            raise ValueError(
+            raise InputError(
                 f'Stage {stage!r} learns identities, but the {domain.name} '
                 'images have none: set labelled=True in the config of '
                 f'train_dataloader.dataset.{domain.name}.'
             )
         if 'attributes' in labels and not domain.attribute_names:
-            raise ValueError(
+            raise InputError(
                 f'Stage {stage!r} learns attributes, but the {domain.name} '
                 f'images have none: train_dataloader.dataset.{domain.name} '
                 'needs attribute_file.'
             )
         tested = [d for d in domain.datasets if d.holds_test_images]
         if not domain.labelled and tested:
-            raise ValueError(
+            raise InputError(
                 f'{type(tested[0]).__name__} without a split holds the '
                 f'images of the test, to which stage {stage!r} would adapt: '
                 'run tools/run_splits.py, or name split_file for both.'
@@ -300,7 +301,7 @@ class BaseReID(BaseModel):
                 that is not known, None if nothing was loaded.
 
         Raises:
-            ValueError: If an earlier stage should have trained them.
+            InputError: If an earlier stage should have trained them.
         """
         wanted = self.follows.get(stage)
         if not wanted or origin == '' or origin in (stage, *wanted):
@@ -310,7 +311,7 @@ class BaseReID(BaseModel):
             if origin is None
             else f'the checkpoint was left by the stage {origin!r}'
         )
-        raise ValueError(
+        raise InputError(
             f'Stage {stage!r} of {type(self).__name__} needs weights that '
             f'{" or ".join(map(repr, wanted))} has trained, but {found}: set '
             f'load_from to its stage_{wanted[0]}.pth, or start with '
@@ -363,7 +364,7 @@ class BaseReID(BaseModel):
                 identities is taken out.
 
         Raises:
-            ValueError: If something is missing, too much, or of another
+            InputError: If something is missing, too much, or of another
                 shape.
         """
         own = self.state_dict()
@@ -426,7 +427,7 @@ class BaseReID(BaseModel):
             if keys
         ]
         if problems:
-            raise ValueError(
+            raise InputError(
                 'The checkpoint is of another model than '
                 f'{type(self).__name__}: of {len(own)} tensors '
                 f'{"; ".join(problems)}. Take a checkpoint that this config '

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 from mmreid.structures import BatchInfo, Stage
 
@@ -71,13 +72,13 @@ class Baseline(BaseReID):
         """See :meth:`BaseReID.check`.
 
         Raises:
-            ValueError: If the classifier has not as many classes as the
+            InputError: If the classifier has not as many classes as the
                 source has identities.
         """
         super().check(stages, dataset)
         num = dataset.domains['source'].num_identities
         if self.classifier.out_features != num:
-            raise ValueError(
+            raise InputError(
                 f'model.num_identities is {self.classifier.out_features}, '
                 f'but the source has {num} identities: set it to {num}.'
             )

@@ -42,7 +42,7 @@ class JointSupervision(AttributeReID):
             ``attribute_accuracy`` in percent.
 
         Raises:
-            ValueError: If ``attributes`` are not m.
+            InputError: If ``attributes`` are not m.
         """
         source = info.part(batch, 'source')
         features = self.run_backbone(self.backbone, source['inputs'])

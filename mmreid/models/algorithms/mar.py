@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 from mmreid.structures import BatchInfo, Stage
 
@@ -115,13 +116,13 @@ class MAR(BaseReID):
         """See :meth:`BaseReID.check`; empty memory for the target images.
 
         Raises:
-            ValueError: If the agents are not as many as the auxiliary
+            InputError: If the agents are not as many as the auxiliary
                 identities, or if the mining ratio gives no pair.
         """
         super().check(stages, dataset)
         num_identities = dataset.domains['source'].num_identities
         if self.head.num_agents != num_identities:
-            raise ValueError(
+            raise InputError(
                 f'model.head.num_agents is {self.head.num_agents}, but the '
                 f'auxiliary set has {num_identities} identities: set it to '
                 f'{num_identities}.'
@@ -129,7 +130,7 @@ class MAR(BaseReID):
         for stage in stages:
             num = stage.batch_size.get('target', 0)
             if num and self.miner and not self.miner.num_similar(num):
-                raise ValueError(
+                raise InputError(
                     f'The mining ratio {self.miner.ratio} of the '
                     f'{num * (num - 1) // 2} pairs of {num} target images in '
                     'a batch is less than one pair, so nothing would be '

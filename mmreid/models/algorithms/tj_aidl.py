@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 from mmreid.structures import BatchInfo
 
@@ -85,7 +86,7 @@ class TJAIDL(AttributeReID):
         **kwargs: See :class:`AttributeReID`.
 
     Raises:
-        ValueError: If an option is unknown, or ``head`` contradicts the
+        InputError: If an option is unknown, or ``head`` contradicts the
             model.
     """
 
@@ -124,7 +125,7 @@ class TJAIDL(AttributeReID):
             ),
         ):
             if value not in choices:
-                raise ValueError(
+                raise InputError(
                     f'model.{name} must be one of {choices}, but is {value!r}.'
                 )
         super().__init__(
@@ -173,7 +174,7 @@ class TJAIDL(AttributeReID):
             there are labels.
 
         Raises:
-            ValueError: If ``attributes`` are not m.
+            InputError: If ``attributes`` are not m.
         """
         if info.stage == 'adapt':
             return self._adapt(info.part(batch, 'target')['inputs'])

@@ -4,6 +4,7 @@ from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -58,7 +59,7 @@ class MobileNetV1(BaseModule):
             all channels, although each output reads one.
 
     Raises:
-        ValueError: If ``padding`` is neither of the two, or ``width_mult``
+        InputError: If ``padding`` is neither of the two, or ``width_mult``
             is not positive.
     """
 
@@ -99,12 +100,12 @@ class MobileNetV1(BaseModule):
             )
         )
         if padding not in ('symmetric', 'same'):
-            raise ValueError(
+            raise InputError(
                 "padding of MobileNetV1 must be 'symmetric' or 'same', but "
                 f'is {padding!r}.'
             )
         if width_mult <= 0:
-            raise ValueError(
+            raise InputError(
                 'width_mult of MobileNetV1 must be positive, but is '
                 f'{width_mult}.'
             )

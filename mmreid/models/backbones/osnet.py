@@ -3,6 +3,7 @@ from collections import OrderedDict
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 # Per variant: whether the first convolution is followed by instance norm
@@ -170,7 +171,7 @@ class OSNet(BaseModule):
             deviation 0.01 for ``fc``.
 
     Raises:
-        ValueError: If ``variant`` is none of the three, or ``width`` is below
+        InputError: If ``variant`` is none of the three, or ``width`` is below
             0.25: the gates of the narrowest blocks would have no channel.
 
     Examples:
@@ -196,12 +197,12 @@ class OSNet(BaseModule):
             ]
         )
         if variant not in NORMS:
-            raise ValueError(
+            raise InputError(
                 f'variant of OSNet must be one of {tuple(NORMS)}, but is '
                 f'{variant!r}.'
             )
         if width < 0.25:
-            raise ValueError(
+            raise InputError(
                 f'width of OSNet must be at least 0.25, but is {width}.'
             )
         first, *outs = (int(number * width) for number in CHANNELS)

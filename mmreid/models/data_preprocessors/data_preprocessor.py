@@ -6,6 +6,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 from .augmentations import BatchAugmentation
@@ -16,12 +17,12 @@ def _statistics(name: str, mean: Sequence, std: Sequence) -> Tensor:
     """(2, 3, 1, 1), float32, after a check."""
     for key, values in dict(mean=mean, std=std).items():
         if len(values) != 3:
-            raise ValueError(
+            raise InputError(
                 f'ReIDDataPreprocessor: {name}{key} must be three numbers, '
                 f'one per channel, got {values}.'
             )
     if min(std) <= 0:
-        raise ValueError(
+        raise InputError(
             f'ReIDDataPreprocessor: {name}std must be positive, got {std}.'
         )
     return torch.tensor([list(mean), list(std)]).float().view(2, 3, 1, 1)
@@ -81,7 +82,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         if (measured_on is None) == (mean is None) or (mean is None) != (
             std is None
         ):
-            raise ValueError(
+            raise InputError(
                 'ReIDDataPreprocessor needs mean and std, or the domain that '
                 f'they are measured_on, got {mean}, {std} and '
                 f'{measured_on!r}.'
@@ -97,7 +98,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         domains = domains or {}
         for name, numbers in domains.items():
             if set(numbers) != {'mean', 'std'}:
-                raise ValueError(
+                raise InputError(
                     f'ReIDDataPreprocessor: domains[{name!r}] must hold '
                     f'exactly mean and std, got {sorted(numbers)}.'
                 )

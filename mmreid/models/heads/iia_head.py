@@ -4,6 +4,7 @@ from itertools import pairwise
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -50,7 +51,7 @@ class IIAHead(BaseModule):
         return embedding, self.decoder(embedding)
 
     def check_weights(self, state_dict: dict, prefix: str) -> None:
-        """Raise a ``ValueError`` if a checkpoint has other widths."""
+        """Raise an ``InputError`` if a checkpoint has other widths."""
         # Layers 0, 2, 4, ...: those between are activations.
         stored, layer = [], f'{prefix}encoder.0.weight'
         while layer in state_dict:
@@ -61,7 +62,7 @@ class IIAHead(BaseModule):
             stored, own = (
                 '-'.join(map(str, w)) for w in (stored, self.widths)
             )
-            raise ValueError(
+            raise InputError(
                 f'The checkpoint holds an IIA encoder of widths {stored}, but '
                 f'the config has {own}: set model.backbone, '
                 'model.head.hidden_channels and model.num_attributes to those '

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -42,7 +43,7 @@ class ReferenceAgentHead(BaseModule):
         self.num_agents = num_agents
         self.num_reference_persons = num_reference_persons or num_agents
         if self.num_reference_persons > num_agents:
-            raise ValueError(
+            raise InputError(
                 f'num_reference_persons={num_reference_persons} is more than '
                 f'the {num_agents} identities of the auxiliary set.'
             )
@@ -103,10 +104,10 @@ class ReferenceAgentHead(BaseModule):
         return F.log_softmax(self.scale * reference_cosine, dim=1)
 
     def check_weights(self, state_dict: dict, prefix: str) -> None:
-        """Raise a ``ValueError`` if a checkpoint has other agents."""
+        """Raise an ``InputError`` if a checkpoint has other agents."""
         agents = state_dict.get(prefix + 'agents')
         if agents is not None and agents.shape != self.agents.shape:
-            raise ValueError(
+            raise InputError(
                 f'The checkpoint holds {agents.shape[0]} reference agents of '
                 f'{agents.shape[1]} channels, but the config has '
                 f'{self.num_agents} of {self.agents.shape[1]}: it belongs to '

@@ -1,6 +1,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -35,10 +36,10 @@ class AttributeLoss(nn.Module):
             Tensor: A scalar.
 
         Raises:
-            ValueError: If the shapes differ.
+            InputError: If the shapes differ.
         """
         if logits.shape != labels.shape:
-            raise ValueError(
+            raise InputError(
                 f'The batch has attributes of shape {tuple(labels.shape)}, '
                 f'but the model predicts {tuple(logits.shape)}: set '
                 'model.num_attributes to the number of attributes of the '

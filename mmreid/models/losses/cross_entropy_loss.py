@@ -1,6 +1,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -23,7 +24,7 @@ class CrossEntropyLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
-            raise ValueError(
+            raise InputError(
                 f'label_smoothing must be in [0, 1), but is {label_smoothing}.'
             )
         self.label_smoothing = label_smoothing

@@ -1,5 +1,6 @@
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -16,7 +17,7 @@ class SquaredDistanceLoss(nn.Module):
         loss_weight (float): Weight. Defaults to 1.
 
     Raises:
-        ValueError: If there is no such reduction.
+        InputError: If there is no such reduction.
     """
 
     def __init__(
@@ -24,7 +25,7 @@ class SquaredDistanceLoss(nn.Module):
     ) -> None:
         super().__init__()
         if reduction not in ('mean', 'sum'):
-            raise ValueError(
+            raise InputError(
                 "reduction of SquaredDistanceLoss must be 'mean' or 'sum', "
                 f'but is {reduction!r}.'
             )

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 from ..losses.cml_loss import CameraStatistics
@@ -38,7 +39,7 @@ class CameraReferences(nn.Module):
             camera_id (Tensor): (N, ).
 
         Raises:
-            ValueError: If no camera has two images.
+            InputError: If no camera has two images.
         """
         means, stds = [], []
         for camera in camera_id.unique():
@@ -48,7 +49,7 @@ class CameraReferences(nn.Module):
                 means.append(mean)
                 stds.append(std)
         if not means:
-            raise ValueError(
+            raise InputError(
                 'L_CML needs a camera with at least two target images, but '
                 'each of the target images has a camera of its own.'
             )

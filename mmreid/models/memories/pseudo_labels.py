@@ -2,6 +2,7 @@ import torch
 from mmengine.dist import broadcast
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -40,10 +41,10 @@ class PseudoLabels(nn.Module):
             epoch (int): Epoch within the stage.
 
         Raises:
-            ValueError: If there is not one label per image.
+            InputError: If there is not one label per image.
         """
         if labels.shape != self.labels.shape:
-            raise ValueError(
+            raise InputError(
                 f'There are {len(self.labels)} images, but pseudo-labels of '
                 f'shape {tuple(labels.shape)}: give one label per image.'
             )
@@ -69,7 +70,7 @@ class PseudoLabels(nn.Module):
         if not len(self.labels):
             return  # testing needs none
         if stored.shape != self.labels.shape:
-            raise ValueError(
+            raise InputError(
                 f'The checkpoint holds pseudo-labels of {len(stored)} images, '
                 f'but this run has {len(self.labels)}: it was trained on '
                 'another target. Start from the checkpoint of a stage before '

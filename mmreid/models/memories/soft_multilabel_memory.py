@@ -1,6 +1,7 @@
 import torch
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -69,7 +70,7 @@ class SoftMultilabelMemory(nn.Module):
         if not len(self.rows):
             return  # testing needs no memory
         if rows.shape != self.rows.shape:
-            raise ValueError(
+            raise InputError(
                 'The checkpoint holds a soft multilabel memory of '
                 f'{rows.shape[0]} target images x {rows.shape[1]} reference '
                 f'persons, but this run has {self.rows.shape[0]} x '

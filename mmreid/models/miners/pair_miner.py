@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 from ..utils.agreement import (
@@ -39,13 +40,13 @@ class PairMiner(nn.Module):
             Defaults to 0.005.
 
     Raises:
-        ValueError: If the ratio is not in (0, 1].
+        InputError: If the ratio is not in (0, 1].
     """
 
     def __init__(self, ratio: float = 0.005) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
-            raise ValueError(
+            raise InputError(
                 f'The mining ratio of {type(self).__name__} must be in (0, '
                 f'1], but is {ratio}: the paper has 0.005.'
             )
@@ -112,7 +113,7 @@ class SoftMultilabelMiner(PairMiner):
     ) -> None:
         super().__init__(ratio)
         if threshold not in ('ema', 'batch'):
-            raise ValueError(
+            raise InputError(
                 f"threshold must be 'ema' or 'batch', but is {threshold!r}."
             )
         self.follows_batch = threshold == 'batch'

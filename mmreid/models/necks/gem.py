@@ -1,6 +1,7 @@
 from mmpretrain.models.necks import GeneralizedMeanPooling
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -22,7 +23,7 @@ class GeM(GeneralizedMeanPooling):
             class token. Defaults to 1.
 
     Raises:
-        ValueError: If ``p`` is below 1.
+        InputError: If ``p`` is below 1.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class GeM(GeneralizedMeanPooling):
         num_prefix_tokens: int = 1,
     ) -> None:
         if p < 1:
-            raise ValueError(f'p of GeM must be 1 or more, but is {p}.')
+            raise InputError(f'p of GeM must be 1 or more, but is {p}.')
         super().__init__(p=p, p_trainable=p_trainable)
         self.num_prefix_tokens = num_prefix_tokens
 
@@ -47,14 +48,14 @@ class GeM(GeneralizedMeanPooling):
             Tensor: The vectors. Shape (N, C).
 
         Raises:
-            ValueError: If it is a vector, or has another number of
+            InputError: If it is a vector, or has another number of
                 dimensions.
         """
         x = inputs if isinstance(inputs, Tensor) else inputs[-1]
         if x.dim() == 3:
             x = x[:, self.num_prefix_tokens :].transpose(1, 2).unsqueeze(3)
         if x.dim() != 4:
-            raise ValueError(
+            raise InputError(
                 f'GeM got the shape {tuple(x.shape)}, but pools maps '
                 '(N, C, h, w) or tokens (N, L, C): for a backbone that gives '
                 'vectors, set the neck to GlobalPooling; for a vision '

@@ -1,6 +1,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 
@@ -29,7 +30,7 @@ class GlobalPooling(nn.Module):
             token, 5 if four registers follow it. Defaults to 1.
 
     Raises:
-        ValueError: If ``tokens`` is neither of the two, or
+        InputError: If ``tokens`` is neither of the two, or
             ``num_prefix_tokens`` is negative, or 0 although the class token
             is wanted.
 
@@ -44,12 +45,12 @@ class GlobalPooling(nn.Module):
     def __init__(self, tokens: str = 'cls', num_prefix_tokens: int = 1):
         super().__init__()
         if tokens not in ('cls', 'mean'):
-            raise ValueError(
+            raise InputError(
                 "tokens of GlobalPooling must be 'cls' or 'mean', but is "
                 f'{tokens!r}.'
             )
         if num_prefix_tokens < (tokens == 'cls'):
-            raise ValueError(
+            raise InputError(
                 f'num_prefix_tokens of GlobalPooling is {num_prefix_tokens}: '
                 "it must be 0 or more, and 1 or more with tokens='cls'."
             )
@@ -68,7 +69,7 @@ class GlobalPooling(nn.Module):
             Tensor: The vectors. Shape (N, C).
 
         Raises:
-            ValueError: If it has another number of dimensions.
+            InputError: If it has another number of dimensions.
         """
         x = inputs if isinstance(inputs, Tensor) else inputs[-1]
         if x.dim() == 4:
@@ -79,7 +80,7 @@ class GlobalPooling(nn.Module):
             return x[:, self.num_prefix_tokens :].mean(1)
         if x.dim() == 2:
             return x
-        raise ValueError(
+        raise InputError(
             f'GlobalPooling got the shape {tuple(x.shape)}: it needs a map '
             '(N, C, h, w), tokens (N, L, C) or a vector (N, C).'
         )

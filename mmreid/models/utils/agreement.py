@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, get_dist_info
 from torch import Tensor
 
+from mmreid.errors import InputError
+
 # Below it, float32 leaves an agreement less than four digits.
 FINE_BELOW = 2.0**-10
 
@@ -59,11 +61,11 @@ def kth_largest_agreement(
         Tensor: A scalar.
 
     Raises:
-        ValueError: If there is no such rank.
+        InputError: If there is no such rank.
     """
     num = len(soft_multilabel)
     if not 1 <= k <= num * (num - 1) // 2:
-        raise ValueError(
+        raise InputError(
             f'k must be between 1 and the number of pairs '
             f'{num * (num - 1) // 2}, but is {k}.'
         )

@@ -2,6 +2,8 @@ import torch
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
+
 # Some of mmpretrain accept no other, and all of any size accept it.
 SIZE = (224, 224)
 
@@ -24,7 +26,7 @@ def feature_length(backbone: nn.Module, neck: nn.Module) -> int:
         int: D.
 
     Raises:
-        ValueError: If the neck does not give one vector per image, or the
+        InputError: If the neck does not give one vector per image, or the
             backbone is one of timm whose maps have the channels last.
 
     Examples:
@@ -62,7 +64,7 @@ def feature_length(backbone: nn.Module, neck: nn.Module) -> int:
         and feature.dim() == 2
         and len(feature) == 1
     ):
-        raise ValueError(
+        raise InputError(
             f'Of one image of {height}x{width} pixels, the backbone '
             f'{type(backbone).__name__} makes {_shape(outputs)}, and of that '
             f'the neck {type(neck).__name__} makes {_shape(feature)}, but a '
@@ -76,7 +78,7 @@ def _image_size(backbone: nn.Module) -> tuple[int, int]:
     # Of mmpretrain.TIMMBackbone.
     model = getattr(backbone, 'timm_model', backbone)
     if getattr(model, 'output_fmt', None) == 'NHWC':
-        raise ValueError(
+        raise InputError(
             f'{type(model).__name__} of timm gives maps (N, h, w, C), which '
             'necks would pool over the wrong dimensions: use the network of '
             'this kind that mmpretrain has, such as '

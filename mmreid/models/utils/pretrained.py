@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 # Reads local files of tensors only.
 import mmreid.utils.checkpoint  # noqa: F401
+from mmreid.errors import InputError
 from mmreid.registry import WEIGHT_INITIALIZERS
 
 # First parts of the keys that networks give to their classifier.
@@ -59,7 +60,7 @@ class StrictPretrainedInit(PretrainedInit):
 
         Raises:
             FileNotFoundError: If the file does not exist.
-            ValueError: If it does not hold what the module needs.
+            InputError: If it does not hold what the module needs.
         """
         name = type(module).__name__
         hint = getattr(module, 'pretrained_hint', '')
@@ -91,7 +92,7 @@ class StrictPretrainedInit(PretrainedInit):
                 'built with, such as depth and width.'
             )
             below = f" below '{self.prefix}'" if self.prefix else ''
-            raise ValueError(
+            raise InputError(
                 f"The pretrained weights '{self.checkpoint}' do not fit "
                 f'{name}: the file{below} {"; it ".join(problems)}. {advice}'
             )

@@ -2,6 +2,8 @@ from abc import ABCMeta, abstractmethod
 
 from torch import Tensor, nn
 
+from mmreid.errors import InputError
+
 
 class BatchAugmentation(nn.Module, metaclass=ABCMeta):
     """One augmentation step for a whole batch.
@@ -27,7 +29,7 @@ class BatchAugmentation(nn.Module, metaclass=ABCMeta):
     def __init__(self, prob: float) -> None:
         super().__init__()
         if not 0 <= prob <= 1:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__}: the probability must lie in '
                 f'[0, 1], got {prob}.'
             )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 from .base import BatchAugmentation
@@ -49,17 +50,17 @@ class RandomErasing(BatchAugmentation):
     ) -> None:
         super().__init__(prob)
         if not (len(area) == 2 and 0 < area[0] <= area[1] <= 1):
-            raise ValueError(
+            raise InputError(
                 'RandomErasing: area must be two shares of the image, the '
                 f'least first, in (0, 1], got {area}.'
             )
         if not (len(aspect) == 2 and 0 < aspect[0] <= aspect[1]):
-            raise ValueError(
+            raise InputError(
                 'RandomErasing: aspect must be two positive ratios, the '
                 f'least first, got {aspect}.'
             )
         if not (len(fill) == 3 and all(0 <= value <= 255 for value in fill)):
-            raise ValueError(
+            raise InputError(
                 'RandomErasing: fill must be three numbers in [0, 255] (red, '
                 f'green, blue), got {fill}.'
             )

@@ -2,6 +2,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 from .base import BatchAugmentation
@@ -26,7 +27,7 @@ class RandomFlipCrop(BatchAugmentation):
     def __init__(self, flip_prob: float = 0.5, padding: int = 7) -> None:
         super().__init__(flip_prob)
         if padding < 0:
-            raise ValueError(
+            raise InputError(
                 f'RandomFlipCrop: padding must not be negative, got {padding}.'
             )
         self.padding = padding
