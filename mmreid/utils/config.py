@@ -29,7 +29,8 @@ def read_config(path: str, options: dict | None = None) -> Config:
 
     Raises:
         FileNotFoundError: If the config does not exist, or has no table.
-        InputError: If the table has no such row, or the target is wrong.
+        InputError: If the file cannot be read, or the options not merged; if
+            the table has no such row; or if the target is wrong.
     """
     stem, is_row, row = path.partition('.py:')
     if is_row:
@@ -37,7 +38,27 @@ def read_config(path: str, options: dict | None = None) -> Config:
         return load_row(table, f'{osp.basename(stem)}_{row}', options)
     if not osp.isfile(path):
         raise FileNotFoundError(f"The config '{path}' does not exist.")
-    return _finish(Config.fromfile(path), options)
+    return _finish(_read_file(path), options)
+
+
+def _read_file(path: str) -> Config:
+    try:
+        return Config.fromfile(path)
+    # It is the user's code, which can raise anything, and so does MMEngine.
+    except Exception as error:
+        raise InputError(
+            f"The config '{path}' cannot be read: "
+            f'{type(error).__name__}: {error}'
+        ) from error
+
+
+def _merge(cfg: Config, options: dict, origin: str) -> None:
+    try:
+        cfg.merge_from_dict(options)
+    except (TypeError, KeyError, IndexError, AssertionError) as error:
+        raise InputError(
+            f"{origin} cannot be merged into '{cfg.filename}': {error}"
+        ) from error
 
 
 def derive_domains(cfg: Config) -> None:
@@ -112,9 +133,10 @@ def _finish(cfg: Config, options: dict | None) -> Config:
         for key, value in options.items()
         if key.split('.')[0] in ('source', 'target')
     }
-    cfg.merge_from_dict(first)
+    _merge(cfg, first, '--cfg-options')
     derive_domains(cfg)
-    cfg.merge_from_dict({k: v for k, v in options.items() if k not in first})
+    rest = {k: v for k, v in options.items() if k not in first}
+    _merge(cfg, rest, '--cfg-options')
     return cfg
 
 
@@ -145,8 +167,9 @@ class Row:
 
     def load(self) -> Config:
         """The main config with the changes, its domains not yet derived."""
-        cfg = Config.fromfile(self.config)
-        cfg.merge_from_dict(_resolve(self.overrides, cfg, self))
+        cfg = _read_file(self.config)
+        changes = _resolve(self.overrides, cfg, self)
+        _merge(cfg, changes, f"The row '{self.name}'")
         return Config(
             cfg.to_dict(),
             cfg_text=cfg.text,

@@ -47,8 +47,17 @@ def config_parser(description: str) -> argparse.ArgumentParser:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The config that the arguments of :func:`config_parser` ask for."""
+    """The config that the arguments of :func:`config_parser` ask for.
+
+    Raises:
+        InputError: If it cannot be read, or has keys that nothing reads
+            (:func:`mmreid.utils.config_check.check_config`).
+    """
+    # Not at the top: it needs PyTorch.
+    from .config_check import check_config
+
     cfg = read_config(args.config, args.cfg_options)
+    check_config(cfg, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = (
         args.work_dir

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mmreid.datasets import BaseReIDDataset, Record
 from mmreid.datasets.transforms import UnreadableImageError
+from mmreid.errors import InputError
 
 # No time limit: a busy machine must not fail a test.
 SETTINGS = settings(
@@ -271,7 +272,7 @@ def test_skip_gives_up_when_nothing_is_readable(tmp_path):
     dataset = Invented(
         tmp_path, on_error='skip', pipeline=[Fragile(*range(12))]
     )
-    with pytest.raises(RuntimeError, match='None of the 12 images.*00.jpg'):
+    with pytest.raises(InputError, match='None of the 12 images.*00.jpg'):
         dataset[4]
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from mmreid.datasets import ReIDManifest, image_cache
 from mmreid.datasets.image_cache import ImageCache
 from mmreid.datasets.transforms import LoadReIDImage, UnreadableImageError
+from mmreid.errors import InputError
 from mmreid.registry import TRANSFORMS
 
 NUM = 7
@@ -390,7 +391,7 @@ def test_unreadable_images_are_skipped(root, cache_dir, broken):
 def test_no_readable_image(root, cache_dir):
     for path in [*root.glob('*.png'), *root.glob('*.jpg')]:
         path.write_bytes(b'')
-    with pytest.raises(RuntimeError, match=r'None of the 7 .*0\.png'):
+    with pytest.raises(InputError, match=r'None of the 7 .*0\.png'):
         build(root, cache_dir, on_error='skip')
     assert not names(cache_dir)
 

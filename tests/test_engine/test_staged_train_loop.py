@@ -5,6 +5,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from tiny_mar import BOUNDARY, END, RecordHook, hook_of, train
 
+from mmreid.errors import InputError
+
 RECORD = dict(type='RecordHook')
 PRETRAIN, MAIN = 'train_cfg__stages__pretrain', 'train_cfg__stages__main'
 
@@ -197,3 +199,25 @@ def test_without_the_hook_that_switches_stages(tiny_config):
     del cfg.default_hooks['stage_switch']
     with pytest.raises(ValueError, match="add .*type='StageSwitchHook'"):
         train(cfg)
+
+
+def test_a_misspelt_stage_is_refused(tiny_config):
+    cfg = tiny_config()
+    cfg.train_cfg.stages.mian = cfg.train_cfg.stages.main
+    with pytest.raises(InputError, match="rename it to 'main'"):
+        Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=-1))),
+        dict(param_scheduler=[dict(type='StepLR')]),
+        dict(param_scheduler=[dict(type='MultiStepLR', milestone=[1])]),
+    ],
+)
+def test_a_wrong_optimiser_of_a_later_stage(tiny_config, change):
+    cfg = tiny_config()
+    cfg.train_cfg.stages.main.update(change)
+    with pytest.raises(InputError, match="of stage 'main' is wrong"):
+        Runner.from_cfg(cfg).train()

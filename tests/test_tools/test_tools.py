@@ -295,3 +295,24 @@ def test_traceback_on_request(config, run_tool, monkeypatch):
     assert (
         'Traceback' in result.stderr and 'FileNotFoundError' in result.stderr
     )
+
+
+def test_an_error_of_the_code_keeps_its_traceback(
+    config, run_tool, tmp_path, monkeypatch
+):
+    (tmp_path / 'broken_method.py').write_text(
+        'from mmreid.models import MAR\n'
+        'from mmreid.registry import MODELS\n\n'
+        '@MODELS.register_module()\n'
+        'class Broken(MAR):\n'
+        '    def check(self, stages, dataset):\n'
+        "        return {}['person_id']\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = config(
+        custom_imports=dict(imports=['broken_method']), model__type='Broken'
+    )
+    result = run_tool('train.py', file)
+    assert result.returncode == 1
+    assert 'Traceback' in result.stderr
+    assert "return {}['person_id']" in result.stderr

@@ -1,4 +1,5 @@
 import copy
+import difflib
 
 import numpy as np
 import torch
@@ -9,13 +10,18 @@ from torch.utils.data import DataLoader
 
 from mmreid.datasets.samplers import DomainSampler, uses_labels
 from mmreid.errors import InputError
-from mmreid.registry import DATASETS, LOOPS
+from mmreid.registry import DATASETS, LOOPS, PARAM_SCHEDULERS
 from mmreid.structures import BatchInfo, FeatureSet, Stage
 from mmreid.utils.logging import warnings_only
 
 from ..extraction import extract
 from ..hooks import StageSwitchHook
 from ..hooks.utils import algorithm_of
+
+STAGE_KEYS = (
+    *('batch_size', 'max_epochs', 'max_iters', 'epoch_length', 'sampler'),
+    *('optim_wrapper', 'param_scheduler', 'val_interval'),
+)
 
 
 @LOOPS.register_module()
@@ -79,8 +85,9 @@ class StagedTrainLoop(BaseLoop):
                 'train_cfg.order must name some of the stages '
                 f'{sorted(stages)}, each once, but is {list(order)}.'
             )
-        self.stages = self._parse({name: stages[name] for name in order})
         self.algorithm = algorithm_of(runner)
+        self._check_names(stages, order)
+        self.stages = self._parse({name: stages[name] for name in order})
         self.algorithm.check(self.stages, self.dataset)
         self._labels_of: dict[str, tuple] = {}
         first = self.stages[0]
@@ -101,11 +108,42 @@ class StagedTrainLoop(BaseLoop):
         self._iter = start.begin
         self._epoch = start.first_epoch
         self.stop_training = False
+        # What is wrong in a later stage must show before the first trains.
+        for stage in self.stages:
+            self._check_optimiser(stage)
         runner.optim_wrapper = self._build_optim_wrapper(start)
         # Runner.train builds these next, once it has this loop.
         runner.param_schedulers = self._schedulers(start)
         # The stage whose optimiser the runner has.
         self.entered = start
+
+    def _check_names(self, stages: dict, order: list[str]) -> None:
+        """Refuse a stage that is left out for its name is misspelt."""
+        known = self.algorithm.stages
+        for name in stages:
+            if name not in order and name not in known:
+                near = difflib.get_close_matches(name, known)
+                raise InputError(
+                    f'train_cfg.stages has {name!r}, which is neither in '
+                    f'train_cfg.order, {[*order]}, nor a stage of '
+                    f'{type(self.algorithm).__name__}, {[*known]}: '
+                    + (f'rename it to {near[0]!r}.' if near else 'drop it.')
+                )
+
+    def _check_optimiser(self, stage: Stage) -> None:
+        """Build a stage's optimiser and schedulers, to see whether it can."""
+        try:
+            optim_wrapper = self._build_optim_wrapper(stage)
+            for cfg in self._schedulers(stage):
+                PARAM_SCHEDULERS.build(
+                    cfg, default_args=dict(optimizer=optim_wrapper)
+                )
+        # What PyTorch and MMEngine raise at a value that they do not take.
+        except (TypeError, ValueError, KeyError, AssertionError) as error:
+            raise InputError(
+                'The optim_wrapper or param_scheduler of stage '
+                f'{stage.name!r} is wrong: {error}'
+            ) from error
 
     def _parse(self, stages: dict) -> list[Stage]:
         parsed, begin, first_epoch = [], 0, 0
@@ -146,7 +184,8 @@ class StagedTrainLoop(BaseLoop):
             )
             if cfg:
                 raise InputError(
-                    f'Stage {name!r} has unknown keys {sorted(cfg)}.'
+                    f'Stage {name!r} has unknown keys {sorted(cfg)}; it takes '
+                    f'{", ".join(STAGE_KEYS)}.'
                 )
             parsed.append(stage)
             begin = stage.end

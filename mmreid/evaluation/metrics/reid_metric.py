@@ -37,6 +37,9 @@ class ReIDMetric(PerImageMetric):
             ``rerank``.
     """
 
+    # Checked by mmreid.utils.check_config.
+    kwargs_of = Evaluation
+
     fields = ('features', 'person_id', 'camera_id', 'is_query')
 
     def __init__(
