@@ -13,7 +13,6 @@ import time
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 
-import mmengine
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
@@ -27,6 +26,8 @@ from mmreid.synthetic import (
     write_market1501,
 )
 from mmreid.utils import exit_with_message, read_config
+from mmreid.utils.files import write_json
+from mmreid.utils.work_dir import claim_work_dir
 from mmreid.visualization import draw_rank_list
 
 CONFIG = osp.join(osp.dirname(__file__), '../configs/mar/mar_demo.py')
@@ -66,6 +67,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir
     cfg.launcher = 'none'
     cfg.randomness.seed = args.seed
+    # Its runs are its own: it makes them anew.
+    claim_work_dir(cfg.work_dir, resume=True)
     data_dir = args.data_dir or osp.join(args.work_dir, 'data')
     print(f'Drawing pedestrians in {data_dir} ...', flush=True)
     draw = draw_for_mar if cfg.model.type == 'MAR' else draw_for_tj_aidl
@@ -297,7 +300,7 @@ def main() -> None:
     runner.model.load_state_dict(untrained, strict=False)
     rows = {'untrained': runner.test(), **rows}
     print_table(rows)
-    mmengine.dump(rows, osp.join(cfg.work_dir, 'results.json'), indent=2)
+    write_json(rows, osp.join(cfg.work_dir, 'results.json'))
     print(
         f'\nSeed {args.seed}, AP formula "standard", '
         f'{time.time() - begin:.0f} s. Rank lists: {picture}'

@@ -4,13 +4,12 @@ Its arrays are paths (N,), and features (N, D) float32.
 """
 
 import argparse
-import os.path as osp
 
-import mmengine
 import numpy as np
 
 from mmreid.apis import ReIDInferencer
 from mmreid.utils import config_parser, exit_with_message, load_config
+from mmreid.utils.files import whole_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,9 +42,8 @@ def main() -> None:
         args.workers,
     )
     found = inferencer(args.inputs)
-    mmengine.mkdir_or_exist(osp.dirname(osp.abspath(args.out)))
     # By a handle, for NumPy would add .npz to a name without it.
-    with open(args.out, 'wb') as file:
+    with whole_file(args.out) as file:
         np.savez(
             file,
             paths=np.array(found.paths),

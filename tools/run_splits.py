@@ -26,7 +26,16 @@ from mmreid.datasets.random_splits import (
 )
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS, MODELS
-from mmreid.utils import config_parser, exit_with_message, load_config
+from mmreid.utils import (
+    config_parser,
+    exit_with_message,
+    is_first_process,
+    load_config,
+)
+from mmreid.utils.checkpoint import RESUMABLE, files_of
+from mmreid.utils.files import write_json
+from mmreid.utils.provenance import provenance
+from mmreid.utils.work_dir import claim_work_dir
 
 DOMAIN = 'target'
 
@@ -124,22 +133,9 @@ def train_source(base: Config) -> str:
 
 
 def resume(cfg: Config) -> None:
-    """Go on from the last checkpoint of the work dir, if there is one."""
-    note = osp.join(cfg.work_dir, 'last_checkpoint')
-    if not osp.isfile(note):
-        return
-    with open(note) as file:
-        # By its name only, so that a work dir can be moved.
-        path = osp.join(cfg.work_dir, osp.basename(file.read().strip()))
-    if osp.isfile(path):
-        cfg.load_from, cfg.resume = path, True
-
-
-def write_whole(content: dict, path: str) -> None:
-    """Write a JSON file so that a kill leaves all of it or nothing."""
-    with open(f'{path}.{os.getpid()}', 'w', encoding='utf-8') as file:
-        json.dump(content, file, indent=1)
-    os.replace(file.name, path)
+    """Go on from the newest checkpoint of the work dir, if there is one."""
+    if files_of(cfg.work_dir, *RESUMABLE):
+        cfg.load_from, cfg.resume = None, True
 
 
 def keep(content: dict, path: str, hint: str) -> None:
@@ -155,7 +151,7 @@ def keep(content: dict, path: str, hint: str) -> None:
     """
     content = json.loads(json.dumps(content, default=str))
     if not osp.exists(path):
-        write_whole(content, path)
+        write_json(content, path)
         return
     with open(path, encoding='utf-8') as file:
         found = json.load(file)
@@ -290,7 +286,9 @@ def main() -> None:
 
     dataset = DATASETS.build(dict(target, pipeline=[], lazy_init=True))
     content = draw_random_splits(dataset, args.splits, args.split_seed)
-    os.makedirs(cfg.work_dir, exist_ok=True)
+    if is_first_process(args.launcher):
+        # keep() and resume() see to it that nothing is overwritten.
+        claim_work_dir(cfg.work_dir, resume=True)
     args.checkpoint = args.checkpoint or train_source(cfg)
     keep(
         content,
@@ -320,7 +318,7 @@ def main() -> None:
     for index in unfinished:
         metrics = run_split(cfg, index, args)
         if is_main_process():
-            write_whole(metrics, files[index])
+            write_json(metrics, files[index])
     if not is_main_process():
         return
 
@@ -341,8 +339,9 @@ def main() -> None:
         seed=cfg.randomness.seed,
         std='sample standard deviation (ddof=1) over the splits',
         metrics=metrics,
+        provenance=provenance(),
     )
-    write_whole(results, osp.join(cfg.work_dir, 'results.json'))
+    write_json(results, osp.join(cfg.work_dir, 'results.json'))
     title = ', '.join(
         [name, *(f'{kind}-shot' for kind in shots.values()), protocol]
     )

@@ -9,7 +9,6 @@ was cut off resumes. Ends with a table, also in <work-dir>/<table>.md and
 import argparse
 import fnmatch
 import json
-import os
 import os.path as osp
 import subprocess
 import sys
@@ -31,6 +30,8 @@ from mmreid.utils import (
     read_config,
     unknown_row,
 )
+from mmreid.utils.checkpoint import RESUMABLE, files_of
+from mmreid.utils.files import whole_file, write_json
 
 COLUMNS = ('rank-1', 'rank-5', 'rank-10', 'mAP')
 TOOLS = osp.dirname(osp.abspath(__file__))
@@ -123,21 +124,24 @@ def run(row: Row, seed: int | None, args: argparse.Namespace) -> dict:
     checkpoint = osp.join(work_dir, f'stage_{order[-1]}.pth')
     metrics = osp.join(work_dir, 'metrics.json')
     if not osp.isfile(checkpoint):
-        call('train.py', *common, *with_seed, '--resume')
+        begun = files_of(work_dir, *RESUMABLE)
+        call('train.py', *common, *with_seed, *['--resume'][: len(begun)])
     if not osp.isfile(metrics):
         # Before the options: --cfg-options takes all that follows it.
         call(
             'test.py', row.argument, checkpoint, '--out', metrics, *common[1:]
         )
-    return mmengine.load(metrics)
+    found = mmengine.load(metrics)
+    # It stays in the row's own file.
+    del found['provenance']
+    return found
 
 
 def keep_settings(settings: dict, path: str) -> None:
     """Refuse a work dir in which the row was run otherwise."""
     settings = json.loads(json.dumps(settings))
     if not osp.isfile(path):
-        os.makedirs(osp.dirname(path), exist_ok=True)
-        mmengine.dump(settings, path, indent=2)
+        write_json(settings, path)
     elif (found := mmengine.load(path)) != settings:
         raise InputError(
             f"'{path}' says that the row was run with {found}, not with "
@@ -190,8 +194,8 @@ def main() -> None:
     # The part of a table that was run is a table of its own.
     folder, name = osp.split(osp.abspath(args.table))
     stem = osp.join(args.work_dir, f'{osp.basename(folder)}_{name[:-3]}')
-    mmengine.dump(results, f'{stem}.json', indent=2)
-    with open(f'{stem}.md', 'w', encoding='utf-8') as file:
+    write_json(results, f'{stem}.json')
+    with whole_file(f'{stem}.md', 'w') as file:
         file.write(markdown(results))
     print(f'\n{markdown(results)}\n{stem}.md')
     if failed:

@@ -11,6 +11,8 @@ from mmreid.utils import (
     ranking_evaluators,
     use_validation,
 )
+from mmreid.utils.files import write_json
+from mmreid.utils.provenance import provenance
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,8 +44,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     # Not at the top: --help need not wait for it.
-    import mmengine
+    from mmengine.dist import is_main_process
     from mmengine.runner import Runner
+
+    from mmreid.datasets.fingerprint import fingerprint
 
     cfg = load_config(args)
     # Of a config that a resumed run left in its work dir.
@@ -76,9 +80,17 @@ def main() -> None:
     ):
         cfg.pop(key, None)
     cfg.custom_hooks = []
-    metrics = Runner.from_cfg(cfg).test()
-    if args.out:
-        mmengine.dump(metrics, args.out, indent=2)
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    if args.out and is_main_process():
+        made_by = dict(
+            provenance(),
+            checkpoint=args.checkpoint,
+            seed=runner.seed,
+            data=fingerprint(runner.test_dataloader.dataset),
+            config=cfg.to_dict(),
+        )
+        write_json(dict(metrics, provenance=made_by), args.out)
 
 
 if __name__ == '__main__':

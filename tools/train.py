@@ -2,7 +2,12 @@
 
 import argparse
 
-from mmreid.utils import config_parser, exit_with_message, load_config
+from mmreid.utils import (
+    config_parser,
+    exit_with_message,
+    is_first_process,
+    load_config,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -11,8 +16,13 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from this checkpoint, or from the last one of the '
+        help='go on from this checkpoint, or from the newest whole one of the '
         'work dir if none is named',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='remove the checkpoints of an earlier run in the work dir',
     )
     parser.add_argument('--seed', type=int, help='seed of the run')
     return parser.parse_args()
@@ -21,17 +31,22 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     # Not at the top: --help need not wait for PyTorch.
-    from mmengine.runner import Runner, find_latest_checkpoint
+    from mmengine.runner import Runner
+
+    from mmreid.utils.checkpoint import find_resumable
+    from mmreid.utils.work_dir import claim_work_dir
 
     cfg = load_config(args)
     if args.seed is not None:
         cfg.randomness.seed = args.seed
-    if args.resume == 'auto':
-        # None if nothing is saved yet: the run then begins as configured.
-        args.resume = find_latest_checkpoint(cfg.work_dir)
     if args.resume:
         cfg.resume = True
-        cfg.load_from = args.resume
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if cfg.resume and not cfg.load_from:
+        # Before the work dir is made. The loop names the one that it takes.
+        find_resumable(cfg.work_dir)
+    if is_first_process(args.launcher):
+        claim_work_dir(cfg.work_dir, cfg.resume, args.overwrite)
     Runner.from_cfg(cfg).train()
 
 

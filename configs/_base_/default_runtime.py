@@ -7,10 +7,16 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Two, so that one is whole if the machine stops while the other is
-    # written. stage_<name>.pth are kept apart from these.
+    # Two, so that one is left if the other is damaged. stage_<name>.pth are
+    # kept apart from these.
     checkpoint=dict(
-        type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
+        type='WholeCheckpointHook',
+        by_epoch=True,
+        interval=1,
+        max_keep_ckpts=2),
+    # SIGTERM and Ctrl-C leave interrupted.pth.
+    interruption=dict(type='InterruptionHook'),
+    provenance=dict(type='ProvenanceHook'),
     sync_norm_stats=dict(type='SyncNormStatsHook', priority='ABOVE_NORMAL'),
     full_batch=dict(type='FullBatchHook'),
     unreadable_images=dict(type='UnreadableImageHook'))

@@ -8,10 +8,9 @@ query_cams (Q,), gallery_features (G, D), gallery_ids (G,) and gallery_cams
 import argparse
 import os.path as osp
 
-import mmengine
-
 from mmreid.errors import InputError
 from mmreid.utils import exit_with_message
+from mmreid.utils.files import write_json
 
 from .evaluate import (
     Evaluation,
@@ -74,7 +73,7 @@ def main() -> None:
         + format_table(metrics)
     )
     if args.per_query:
-        mmengine.dump(first.result.to_dict(), args.per_query)
+        write_json(first.result.to_dict(), args.per_query)
     if args.roc:
         verification = verify(
             first.distance,
@@ -92,7 +91,7 @@ def main() -> None:
             verification, args.roc, title=osp.basename(args.features)
         )
     if args.out:
-        mmengine.dump(metrics, args.out, indent=2)
+        write_json(metrics, args.out)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 import os.path as osp
 import zipfile
 
-import mmengine
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from mmreid.structures.feature_set import (
     check_labels,
     check_paths,
 )
+from mmreid.utils.files import whole_file
 
 __all__ = ['load_features', 'save_features']
 
@@ -52,9 +52,8 @@ def save_features(path: str, query: FeatureSet, gallery: FeatureSet) -> None:
             arrays[f'{side}_cams'] = images.camera_id.cpu().numpy()
         if images.paths is not None:
             arrays[f'{side}_paths'] = np.array(images.paths, dtype=np.str_)
-    mmengine.mkdir_or_exist(osp.dirname(osp.abspath(path)))
     # By a handle, for NumPy would add .npz to a name without it.
-    with open(path, 'wb') as file:
+    with whole_file(path) as file:
         np.savez(file, **arrays)
 
 

@@ -9,6 +9,7 @@ from .config import (
 from .run import (
     config_parser,
     exit_with_message,
+    is_first_process,
     load_config,
     ranking_evaluators,
     ranking_metric,
@@ -20,6 +21,7 @@ __all__ = [
     'config_parser',
     'derive_domains',
     'exit_with_message',
+    'is_first_process',
     'load_config',
     'load_row',
     'load_table',

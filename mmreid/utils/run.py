@@ -147,27 +147,48 @@ def _prepare_distributed(cfg: Config) -> None:
         dist.init_process_group('gloo')
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is rank 0, before the processes know each other.
+
+    Args:
+        launcher (str): How they were started, see :func:`config_parser`.
+    """
+    variable = dict(
+        pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK'
+    ).get(launcher)
+    return variable is None or os.environ.get(variable, '0') == '0'
+
+
 @contextlib.contextmanager
 def exit_with_message() -> Iterator[None]:
     """End a tool with one sentence where the user's input is at fault.
 
     That is on an :class:`InputError` and an ``OSError``;
     ``MMREID_TRACEBACK=1`` shows where it came from. Every other error is one
-    of the code and keeps its traceback. A distributed run that ends well
-    leaves its process group, whose threads would sometimes abort the process
-    at its exit.
+    of the code and keeps its traceback. A distributed run that ends well, or
+    is interrupted, leaves its process group, whose threads would sometimes
+    abort the process at its exit.
     """
     try:
-        yield
-        import torch.distributed as dist
-
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()
+        try:
+            yield
+        except SystemExit:
+            # Such as an interruption's, which all ranks come to.
+            _leave_process_group()
+            raise
+        _leave_process_group()
     except (InputError, OSError) as error:
         if os.environ.get('MMREID_TRACEBACK'):
             raise
         print(f'error: {_own_message(error)}', file=sys.stderr)
         sys.exit(1)
+
+
+def _leave_process_group() -> None:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _own_message(error: Exception) -> str:

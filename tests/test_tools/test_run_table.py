@@ -37,10 +37,13 @@ def table(tiny_config, tmp_path):
 def run(table, tmp_path, run_main, monkeypatch, capsys):
     """Run the tool: its status, its output, and the tools that it called."""
 
+    whole_run = subprocess.run
+
     def work(command):
         # Forked to save the imports.
         sys.stdout = sys.stderr = open(os.devnull, 'w')
         sys.argv = command[1:]
+        subprocess.run = whole_run
         runpy.run_path(sys.argv[0], run_name='__main__')
 
     def run(*arguments):
@@ -90,7 +93,9 @@ def test_rows_are_trained_and_tested_once(run, tmp_path):
         assert result['seeds'] == [0, 1]
         for seed, metrics in zip((0, 1), result['metrics'], strict=True):
             where = folder / result['row'] / f'seed_{seed}'
-            assert metrics == read(where / 'metrics.json')
+            written = read(where / 'metrics.json')
+            assert str(where) in written.pop('provenance')['command']
+            assert metrics == written
             # The row is what was trained, with the seed.
             text = (where / f'{result["row"]}.py').read_text()
             assert ('miner=None' in text) == (result['row'] != 'tiny')

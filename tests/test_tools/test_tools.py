@@ -152,14 +152,14 @@ def test_resume_from_a_named_checkpoint(trained, run_tool, tmp_path):
     assert 'iter: 12' in result.stdout + result.stderr
 
 
-def test_resume_with_nothing_saved_starts(config, run_tool, tmp_path):
-    result = run_tool(
-        *('train.py', config(), '--resume', '--cfg-options'),
-        'train_cfg.stages.pretrain.max_epochs=1',
-        'train_cfg.stages.main.max_epochs=1',
+def test_resume_with_nothing_saved_does_not_start(config, run_tool, tmp_path):
+    work_dir = tmp_path / 'mistyped'
+    error = errors_of(
+        run_tool('train.py', config(), '--resume', '--work-dir', str(work_dir))
     )
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / 'run' / 'iter_6.pth').exists()
+    assert f"nothing to resume in '{work_dir}'" in error
+    assert 'leave out --resume' in error
+    assert not work_dir.exists()
 
 
 @pytest.mark.parametrize('stage', ['main', 'pretrain'])
@@ -173,6 +173,13 @@ def test_test(trained, run_tool, tmp_path, stage):
     output = result.stdout + result.stderr
     assert 'rank-1   rank-5  rank-10  rank-20' in output
     metrics = json.loads((tmp_path / 'out.json').read_text())
+    made_by = metrics.pop('provenance')
+    assert 'test.py' in made_by['command']
+    assert made_by['versions']['torch'] == torch.__version__.split('+')[0]
+    assert made_by['checkpoint'] == checkpoint
+    assert made_by['config']['model']['type'] == 'MAR'
+    assert made_by['data']['num_images'] == 23
+    assert made_by['data']['num_identities'] == 6
     assert metrics == metrics_of(
         trained.config, checkpoint, tmp_path / f'here_{stage}'
     )
@@ -195,6 +202,7 @@ def test_evaluation_options_and_features(trained, run_tool, tmp_path):
         )
         assert result.returncode == 0, result.stderr
         scores[name] = json.loads(out.read_text())
+        del scores[name]['provenance']
     assert list(scores['protocol'])[:3] == ['rank-1', 'rank-3', 'mAP']
     values = {score['mAP'] for score in scores.values()}
     assert len(values) == len(scores)

@@ -13,6 +13,7 @@ from mmengine.runner import save_checkpoint
 from mmreid.apis import adapt_bn, init_model
 from mmreid.registry import DATASETS
 from mmreid.utils import exit_with_message, read_config
+from mmreid.utils.checkpoint import WHOLE_FILES
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +49,11 @@ def main() -> None:
         num_workers=cfg.train_dataloader.get('num_workers', 0),
         seed=args.seed,
     )
-    save_checkpoint(dict(state_dict=model.cpu().state_dict()), args.out)
+    save_checkpoint(
+        dict(state_dict=model.cpu().state_dict()),
+        args.out,
+        backend_args=WHOLE_FILES,
+    )
     print(f'Statistics of {len(images)} images: {args.out}')
 
 

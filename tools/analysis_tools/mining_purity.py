@@ -9,7 +9,6 @@ for this table only.
 import argparse
 from collections.abc import Sequence
 
-import mmengine
 import torch
 import torch.nn.functional as F
 from mmengine.config import DictAction
@@ -24,6 +23,7 @@ from mmreid.errors import InputError
 from mmreid.models import MAR, SoftMultilabelMiner, kth_largest_agreement
 from mmreid.registry import DATASETS
 from mmreid.utils import exit_with_message, read_config
+from mmreid.utils.files import write_json
 
 COLUMNS = dict(
     scale='s',
@@ -217,7 +217,7 @@ def main() -> None:
     )
     print_table(rows)
     if args.out:
-        mmengine.dump(rows, args.out, indent=2)
+        write_json(rows, args.out)
 
 
 if __name__ == '__main__':

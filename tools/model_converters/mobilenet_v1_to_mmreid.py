@@ -15,7 +15,7 @@ from torch import Tensor
 from mmreid.errors import InputError
 from mmreid.models.backbones import MobileNetV1
 from mmreid.utils import exit_with_message
-from mmreid.utils.checkpoint import load_from_local
+from mmreid.utils.checkpoint import WHOLE_FILES, load_from_local
 
 # Number of separable convolutions in each of timm's stages.
 TIMM_STAGES = (1, 2, 2, 6, 2)
@@ -144,7 +144,11 @@ def main() -> None:
         state_dict, layout = convert(source)
     except ValueError as error:
         raise InputError(f"'{args.src}' {error}") from error
-    save_checkpoint(dict(state_dict=state_dict), args.dst)
+    save_checkpoint(
+        dict(state_dict=state_dict),
+        args.dst,
+        backend_args=WHOLE_FILES,
+    )
     print(
         f"{layout} layout: '{args.dst}', for dict(type='MobileNetV1', "
         f'{SETTINGS[layout]})'

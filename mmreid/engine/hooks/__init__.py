@@ -1,15 +1,21 @@
 from .full_batch_hook import FullBatchHook
+from .interruption_hook import InterruptionHook
 from .pair_mining_hook import PairMiningHook
+from .provenance_hook import ProvenanceHook
 from .pseudo_label_hook import PseudoLabelHook
 from .stage_switch_hook import StageSwitchHook
 from .sync_norm_stats_hook import SyncNormStatsHook
 from .unreadable_image_hook import UnreadableImageHook
+from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
     'FullBatchHook',
+    'InterruptionHook',
     'PairMiningHook',
+    'ProvenanceHook',
     'PseudoLabelHook',
     'StageSwitchHook',
     'SyncNormStatsHook',
     'UnreadableImageHook',
+    'WholeCheckpointHook',
 ]

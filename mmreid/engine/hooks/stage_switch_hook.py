@@ -5,6 +5,7 @@ from mmengine.logging import HistoryBuffer
 
 from mmreid.errors import InputError
 from mmreid.registry import HOOKS
+from mmreid.utils.checkpoint import WHOLE_FILES
 
 from .utils import algorithm_of
 
@@ -151,4 +152,5 @@ class StageSwitchHook(Hook):
             f'stage_{stage.name}.pth',
             save_optimizer=False,
             save_param_scheduler=False,
+            backend_args=WHOLE_FILES,
         )

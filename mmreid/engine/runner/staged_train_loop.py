@@ -12,6 +12,7 @@ from mmreid.datasets.samplers import DomainSampler, uses_labels
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS, LOOPS, PARAM_SCHEDULERS
 from mmreid.structures import BatchInfo, FeatureSet, Stage
+from mmreid.utils.checkpoint import find_resumable
 from mmreid.utils.logging import warnings_only
 
 from ..extraction import extract
@@ -116,6 +117,10 @@ class StagedTrainLoop(BaseLoop):
         runner.param_schedulers = self._schedulers(start)
         # The stage whose optimiser the runner has.
         self.entered = start
+        if runner._resume and runner._load_from is None:
+            # MMEngine would start afresh where it finds nothing.
+            runner._load_from, reason = find_resumable(runner.work_dir)
+            runner.logger.info(reason)
 
     def _check_names(self, stages: dict, order: list[str]) -> None:
         """Refuse a stage that is left out for its name is misspelt."""
@@ -414,9 +419,10 @@ class StagedTrainLoop(BaseLoop):
         runner.call_hook('after_train_epoch')
         self._epoch += 1
         epochs = self._epoch - stage.first_epoch
-        if runner.val_loop is not None and (
-            self._iter == stage.end
-            or (stage.val_interval and not epochs % stage.val_interval)
+        if runner.val_loop is None or self.stop_training:
+            return
+        if self._iter == stage.end or (
+            stage.val_interval and not epochs % stage.val_interval
         ):
             runner.val_loop.run()
 
