@@ -147,7 +147,7 @@ def tiny_config(root: str, work_dir: str, **changes) -> Config:
         )
     )
     cfg.default_hooks.checkpoint = dict(
-        type='CheckpointHook', by_epoch=False, interval=2
+        type='WholeCheckpointHook', by_epoch=False, interval=2
     )
     cfg.default_hooks.logger.interval = 1
     cfg.merge_from_dict(
@@ -241,6 +241,18 @@ class KillHook(Hook):
             if self.hard:
                 os._exit(9)
             raise Killed
+
+
+@HOOKS.register_module(force=True)
+class AskHook(Hook):
+    """Sends its own process a signal before an iteration."""
+
+    def __init__(self, at: int, signal: int = 15, rank: int = 0) -> None:
+        self.at, self.signal, self.rank = at, signal, rank
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if batch_idx == self.at and get_rank() == self.rank:
+            os.kill(os.getpid(), self.signal)
 
 
 @HOOKS.register_module(force=True)

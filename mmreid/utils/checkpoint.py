@@ -19,6 +19,7 @@ from .files import whole_file
 
 # Of these training can go on; stage_<name>.pth have weights alone.
 RESUMABLE = ('epoch_*.pth', 'iter_*.pth', 'interrupted.pth')
+DOS_FOLDER = 0x10
 # The backend_args by which MMEngine writes with the class below.
 WHOLE_FILES = dict(backend='whole')
 
@@ -117,14 +118,21 @@ def check_whole(filename: str) -> None:
     Raises:
         InputError: If a byte has changed.
     """
-    if not zipfile.is_zipfile(filename):
-        return
-    try:
-        with zipfile.ZipFile(filename) as file:
-            wrong = file.testzip()
-    # What a changed header leads to.
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        wrong = str(error)
+    with open(filename, 'rb') as raw:
+        try:
+            if not zipfile.is_zipfile(raw):
+                return
+            with zipfile.ZipFile(raw) as file:
+                # PyTorch leaves the tensor of a "folder" as memory had it.
+                folders = [
+                    info.filename
+                    for info in file.infolist()
+                    if info.external_attr & DOS_FOLDER
+                ]
+                wrong = file.testzip() or ', '.join(folders)
+        # A changed header leads to anything.
+        except Exception as error:
+            wrong = str(error)
     if wrong:
         raise InputError(
             f"The checkpoint '{filename}' is damaged (the checksum of "
@@ -142,7 +150,7 @@ def _load(filename: str, **options) -> dict:
     except Exception as error:
         # A whole file that is refused holds something else than tensors.
         if isinstance(error, pickle.UnpicklingError) and (
-            zipfile.is_zipfile(filename) or 'Unsupported global' in str(error)
+            zipfile.is_zipfile(filename) or 'GLOBAL' in str(error)
         ):
             raise InputError(
                 f"The checkpoint '{filename}' holds pickled objects, which "

@@ -1,7 +1,6 @@
 import gc
 import itertools
 import json
-import os
 import os.path as osp
 import re
 import weakref
