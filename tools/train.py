@@ -24,6 +24,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='remove the checkpoints of an earlier run in the work dir',
     )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='try two iterations of every stage, and stop; leaves nothing',
+    )
     parser.add_argument('--seed', type=int, help='seed of the run')
     return parser.parse_args()
 
@@ -33,12 +38,18 @@ def main() -> None:
     # Not at the top: --help need not wait for PyTorch.
     from mmengine.runner import Runner
 
+    from mmreid.apis import dry_run
     from mmreid.utils.checkpoint import find_resumable
     from mmreid.utils.work_dir import claim_work_dir
 
     cfg = load_config(args)
     if args.seed is not None:
         cfg.randomness.seed = args.seed
+    if args.dry_run:
+        report = dry_run(cfg)
+        if is_first_process(args.launcher):
+            print(f'{report}\nNothing is wrong with {cfg.filename}.')
+        return
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -14,6 +14,7 @@ default_hooks = dict(
         by_epoch=True,
         interval=1,
         max_keep_ckpts=2),
+    finite_loss=dict(type='FiniteLossHook'),
     # SIGTERM and Ctrl-C leave interrupted.pth.
     interruption=dict(type='InterruptionHook'),
     provenance=dict(type='ProvenanceHook'),

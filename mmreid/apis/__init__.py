@@ -1,6 +1,7 @@
 from mmreid.engine import extract
 
 from .adapt_bn import adapt_bn
+from .dry_run import dry_run
 from .inferencer import ReIDInferencer, SearchResult
 from .init_model import init_model
 
@@ -8,6 +9,7 @@ __all__ = [
     'ReIDInferencer',
     'SearchResult',
     'adapt_bn',
+    'dry_run',
     'extract',
     'init_model',
 ]

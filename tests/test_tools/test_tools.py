@@ -324,3 +324,33 @@ def test_an_error_of_the_code_keeps_its_traceback(
     assert result.returncode == 1
     assert 'Traceback' in result.stderr
     assert "return {}['person_id']" in result.stderr
+
+
+def test_dry_run(config, run_tool, tmp_path):
+    work_dir = tmp_path / 'run'
+    result = run_tool(
+        *('train.py', config(), '--dry-run', '--work-dir', str(work_dir))
+    )
+    assert result.returncode == 0, result.stderr
+    assert "'main': 9 iterations" in result.stdout
+    assert 'Nothing is wrong with' in result.stdout
+    assert not work_dir.exists()
+
+
+def test_an_earlier_run_is_not_overwritten(config, run_tool, tmp_path):
+    short = [
+        *('--cfg-options', 'train_cfg.order=["pretrain"]'),
+        'train_cfg.stages.pretrain.max_epochs=1',
+    ]
+    file, run_dir = config(), tmp_path / 'run'
+    assert run_tool('train.py', file, *short).returncode == 0
+    before = (run_dir / 'stage_pretrain.pth').read_bytes()
+    error = errors_of(run_tool('train.py', file, *short))
+    assert 'holds checkpoints of an earlier run (iter_2.pth, ' in error
+    assert '--resume' in error and '--overwrite' in error
+    assert (run_dir / 'stage_pretrain.pth').read_bytes() == before
+    result = run_tool('train.py', file, '--overwrite', *short)
+    assert result.returncode == 0, result.stderr
+    # To resume what is over ends at once.
+    result = run_tool('train.py', file, '--resume', *short)
+    assert result.returncode == 0, result.stderr

@@ -1,3 +1,4 @@
+from .finite_loss_hook import FiniteLossHook
 from .full_batch_hook import FullBatchHook
 from .interruption_hook import InterruptionHook
 from .pair_mining_hook import PairMiningHook
@@ -9,6 +10,7 @@ from .unreadable_image_hook import UnreadableImageHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
+    'FiniteLossHook',
     'FullBatchHook',
     'InterruptionHook',
     'PairMiningHook',

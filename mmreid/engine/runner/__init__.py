@@ -1,3 +1,4 @@
 from .staged_train_loop import Stage, StagedTrainLoop
+from .trial_loop import TrialLoop
 
-__all__ = ['Stage', 'StagedTrainLoop']
+__all__ = ['Stage', 'StagedTrainLoop', 'TrialLoop']

@@ -1,0 +1,82 @@
+import dataclasses
+import time
+
+import torch
+from torch.utils.data import Subset
+
+from mmreid.registry import LOOPS
+from mmreid.structures import FeatureSet, Stage
+
+from ..extraction import extract
+from .staged_train_loop import StagedTrainLoop
+
+# Iterations of a stage, each an epoch: the first epoch may mine no pairs.
+NUM_ITERS = 2
+NUM_IMAGES = 64
+
+
+class _Part(Subset):
+    """Some images, of which one can ask what they are."""
+
+    def get_data_info(self, index: int) -> dict:
+        return self.dataset.get_data_info(index)
+
+
+@LOOPS.register_module()
+class TrialLoop(StagedTrainLoop):
+    """Tries every stage of a :class:`StagedTrainLoop` in two iterations.
+
+    Batches, losses, optimisers and schedulers are those of the training. Of a
+    domain, the features of the first 64 images are computed; those of the
+    others are the same ones with some noise, so that what a method makes of
+    them has its size.
+
+    Attributes:
+        report (dict[str, tuple[int, float]]): Of each stage that was tried:
+            its iterations in the training, and the seconds that one took.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        self.report: dict[str, tuple[int, float]] = {}
+        super().__init__(*args, **kwargs)
+
+    def _parse(self, stages: dict) -> list[Stage]:
+        whole = super()._parse(stages)
+        self._lengths = {stage.name: stage.length for stage in whole}
+        return [
+            dataclasses.replace(
+                stage,
+                begin=NUM_ITERS * number,
+                end=NUM_ITERS * (number + 1),
+                epoch_length=1,
+                first_epoch=NUM_ITERS * number,
+                val_interval=0,
+            )
+            for number, stage in enumerate(whole)
+        ]
+
+    def extract(self, domain: str) -> FeatureSet:
+        """Features of a domain, most of them made up."""
+        images = self.dataset.images(domain)
+        num = min(NUM_IMAGES, len(images))
+        found = extract(self.runner.model, _Part(images, range(num)), domain)
+        index = torch.arange(len(images)) % num
+        features = found.features[index.to(found.features.device)]
+        # Equal on every rank, and without a step of PyTorch's generator.
+        generator = torch.Generator().manual_seed(self.runner.seed)
+        noise = torch.randn(features.shape, generator=generator)
+        scale = 0.1 * found.features.std()
+        camera_id = torch.from_numpy(self.dataset.camera_ids(domain))
+        return FeatureSet(
+            features + scale * noise.to(features),
+            camera_id=camera_id.to(features.device),
+            paths=[
+                images.get_data_info(i)['img_path'] for i in range(len(images))
+            ],
+        )
+
+    def _run_iter(self, stage: Stage, data_batch: dict) -> None:
+        start = time.monotonic()
+        super()._run_iter(stage, data_batch)
+        seconds = time.monotonic() - start
+        self.report[stage.name] = (self._lengths[stage.name], seconds)
