@@ -2,10 +2,12 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,9 +23,11 @@ from mmreid.errors import InputError
 from .transforms import LoadReIDImage, PackReIDInputs, UnreadableImageError
 
 # Counts the layouts of the file: another one must not read this one's.
-FORMAT = 1
+FORMAT = 2
 # Steps that make the same image of a file at every call.
 CACHEABLE = (LoadReIDImage, Resize)
+# Bytes of the checksum at the end of the file, and of a read for it.
+CHECKSUM, BLOCK = 4, 1 << 24
 # Images in memory while building.
 CHUNK = 512
 # Seconds that a building without a progress bar may take.
@@ -96,7 +100,8 @@ class ImageCache:
 
     Args:
         path (Path): The file, ``*.npy``: one record per image, of ``image``,
-            uint8 of shape (3, H, W), and ``readable``.
+            uint8 of shape (3, H, W), and ``readable``; then the CRC-32 of
+            what comes before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -131,10 +136,11 @@ class ImageCache:
         transforms: Sequence[Callable],
         on_error: str,
     ) -> None:
-        """Write the file, unless it exists.
+        """Write the file, unless it is there and whole.
 
-        Of several processes that want it at once one writes and the others
-        wait. The file gets its name when it is complete.
+        Reading it for its checksum takes a second or less per GB. Of several
+        processes that want it at once one writes and the others wait. The
+        file gets its name when it is complete.
 
         Args:
             paths (Sequence[str]): The images.
@@ -148,7 +154,7 @@ class ImageCache:
                 in size.
             OSError: If the disk is full.
         """
-        if self.path.exists():
+        if self._is_whole():
             return
         folder = self.path.parent
         try:
@@ -160,8 +166,23 @@ class ImageCache:
                 'set it to a folder that can be, or leave it out.'
             ) from error
         with lock:
-            if not self.path.exists():
+            # Another process may have, in the meantime.
+            if not self._is_whole():
                 self._write(paths, transforms, on_error)
+
+    def _is_whole(self) -> bool:
+        """Whether the file is there, with the checksum of its bytes."""
+        try:
+            with open(self.path, 'rb') as file:
+                left = os.fstat(file.fileno()).st_size - CHECKSUM
+                checksum = 0
+                while left > 0:
+                    block = file.read(min(BLOCK, left))
+                    checksum = zlib.crc32(block, checksum)
+                    left -= len(block)
+                return file.read() == checksum.to_bytes(CHECKSUM, 'big')
+        except OSError:
+            return False
 
     def _write(
         self,
@@ -204,14 +225,17 @@ class ImageCache:
                 raise OSError(errno.ENOSPC, 'too little space')
             # OpenCV decodes and resizes without Python's lock.
             with open(part, 'wb') as file, ThreadPoolExecutor() as pool:
+                header = io.BytesIO()
                 np.lib.format.write_array_header_1_0(
-                    file,
+                    header,
                     dict(
                         descr=np.lib.format.dtype_to_descr(record.dtype),
                         fortran_order=False,
                         shape=(len(paths),),
                     ),
                 )
+                file.write(header.getvalue())
+                checksum = zlib.crc32(header.getvalue())
                 for start in range(0, len(paths), CHUNK):
                     chunk = paths[start : start + CHUNK]
                     images = pool.map(load, chunk)
@@ -219,9 +243,11 @@ class ImageCache:
                         record['readable'] = image is not None
                         record['image'] = _checked(image, first, path)
                         file.write(record)
+                        checksum = zlib.crc32(record, checksum)
                     progress.advance(task, len(chunk))
                     if time.monotonic() > begin + PATIENCE:
                         progress.start()
+                file.write(checksum.to_bytes(CHECKSUM, 'big'))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, self.path)

@@ -325,6 +325,20 @@ def test_disk_full(root, cache_dir, monkeypatch, known):
     assert_equal([build(root, cache_dir)[1]], [build(root)[1]])
 
 
+@pytest.mark.parametrize('place', [0, 90, 500, -30, -1])
+def test_a_damaged_cache_is_written_anew(root, cache_dir, place):
+    build(root, cache_dir)
+    (name,) = names(cache_dir)
+    file = cache_dir / name
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] ^= 1
+    for content in (bytes(damaged), whole[: len(whole) // 2], b''):
+        file.write_bytes(content)
+        assert_equal([build(root, cache_dir)[1]], [build(root)[1]])
+        assert file.read_bytes() == whole
+
+
 def test_folder_that_cannot_be_written(root, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(ValueError, match="cache_dir '.*' cannot be written"):
