@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tj-aidl demo-smoke test test-slow test-data lint install clean
+.PHONY: demo demo-tj-aidl demo-smoke test test-slow test-data test-faults lint install clean
 
 install: $(STAMP)
 
@@ -39,6 +39,10 @@ test-slow: $(STAMP)
 # $$MMREID_WEIGHTS.
 test-data: $(STAMP)
 	$(BIN)/python -m pytest -m real_data
+
+# Kills, full disks, damaged files, wrong input: what is lost must be 0.
+test-faults: $(STAMP)
+	$(BIN)/python tests/faults.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

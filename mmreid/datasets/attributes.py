@@ -7,9 +7,9 @@ Market-1501 and DukeMTMC-reID attributes (Lin et al., Pattern Recognition
 import os
 
 import numpy as np
-from scipy.io import loadmat
 
 from mmreid.errors import InputError
+from mmreid.utils.mat_file import read_mat
 
 # In the order of the files' training parts. The test parts have the same
 # fields in another order.
@@ -144,8 +144,7 @@ def _load_part(path: str, kind: str, part: str) -> dict:
             f'{kind}_attribute.mat, or leave attribute_file out.'
         )
     try:
-        # Structs become dicts, so that nothing is read by position.
-        found = loadmat(path, appendmat=False, simplify_cells=True)
+        found = read_mat(path)
     except Exception as error:  # SciPy's kinds of error are many
         raise InputError(
             f"attribute_file '{path}' cannot be read as a .mat file, it may "

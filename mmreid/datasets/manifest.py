@@ -94,13 +94,17 @@ class ReIDManifest(BaseReIDDataset):
         rows = []
         # utf-8-sig, because spreadsheets write a byte order mark.
         with open(self.manifest, encoding='utf-8-sig', newline='') as file:
-            for line, row in readers[suffix](file):
-                problem = _problem(row)
-                if problem:
-                    raise InputError(
-                        f"'{self.manifest}', line {line}: {problem}."
-                    )
-                rows.append({key: str(value) for key, value in row.items()})
+            try:
+                numbered = [*readers[suffix](file)]
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise InputError(
+                    f"'{self.manifest}' is no {suffix} file in UTF-8: {error}."
+                ) from error
+        for line, row in numbered:
+            problem = _problem(row)
+            if problem:
+                raise InputError(f"'{self.manifest}', line {line}: {problem}.")
+            rows.append({key: str(value) for key, value in row.items()})
         if not rows:
             raise InputError(f"'{self.manifest}' has no row.")
         return rows

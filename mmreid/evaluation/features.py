@@ -140,9 +140,16 @@ def _read(
     """
     try:
         array = file[name]
-    except ValueError as error:  # objects
+    # NumPy and zipfile raise what not at changed bytes.
+    except Exception as error:
+        if 'allow_pickle' in str(error):
+            raise InputError(
+                f"{name} of '{path}' holds objects: store plain numbers or "
+                'text.'
+            ) from error
         raise InputError(
-            f"{name} of '{path}' holds objects: store plain numbers or text."
+            f"{name} of '{path}' cannot be read, the file is damaged "
+            f'({error}): write it again.'
         ) from error
     if array.dtype.kind not in kinds:
         raise InputError(

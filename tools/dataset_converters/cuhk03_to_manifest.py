@@ -15,7 +15,8 @@ import re
 from collections import defaultdict
 
 import numpy as np
-from scipy.io import loadmat
+
+from mmreid.utils.mat_file import read_mat
 
 SPLITS = ('train', 'query', 'gallery')
 
@@ -93,7 +94,7 @@ def read_protocol(file: str) -> list[dict]:
     if not os.path.isfile(file):
         raise SystemExit(f"--protocol '{file}' does not exist.")
     try:
-        content = loadmat(file, appendmat=False, simplify_cells=True)
+        content = read_mat(file)
         names = [
             os.path.basename(str(name).strip())
             for name in np.ravel(content['filelist'])

@@ -1,5 +1,7 @@
+import contextlib
 import copy
 import difflib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,6 +20,30 @@ from mmreid.utils.logging import warnings_only
 from ..extraction import extract
 from ..hooks import StageSwitchHook
 from ..hooks.utils import algorithm_of
+
+
+@contextlib.contextmanager
+def _explain_lost_worker() -> Iterator[None]:
+    """Say what to do where the system ended a process that loads images.
+
+    PyTorch raises it whatever the main process just does, so it may have
+    become the cause of another error.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = error
+        while cause and 'DataLoader worker' not in str(cause):
+            cause = cause.__cause__ or cause.__context__
+        if not isinstance(cause, RuntimeError):
+            raise
+        raise InputError(
+            f'{cause} A process that loads images was ended from outside, '
+            'for lack of memory most likely: lower '
+            'train_dataloader.num_workers, and --resume from the last '
+            'checkpoint.'
+        ) from error
+
 
 STAGE_KEYS = (
     *('batch_size', 'max_epochs', 'max_iters', 'epoch_length', 'sampler'),
@@ -387,7 +413,8 @@ class StagedTrainLoop(BaseLoop):
             self.enter(stage)
             self._seed_draws()
             runner.call_hook('before_stage', stage=stage)
-            self._run_stage(stage)
+            with _explain_lost_worker():
+                self._run_stage(stage)
             runner.call_hook('after_stage', stage=stage)
         runner.call_hook('after_train')
         return runner.model
