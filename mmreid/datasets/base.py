@@ -29,12 +29,12 @@ class Record(NamedTuple):
 
     Args:
         path (str): The image file.
-        person_id (int): Raw person id.
+        person_id (int, optional): Raw person id; None where nobody knows.
         camera_id (int): Raw camera id.
     """
 
     path: str
-    person_id: int
+    person_id: int | None
     camera_id: int
 
 
@@ -73,7 +73,8 @@ class BaseReIDDataset(BaseDataset):
             or 'val', the query then the gallery cut off the training part.
             Defaults to 'train'.
         labelled (bool): Whether to keep identities. False erases them at
-            load: the object then holds them nowhere. Defaults to True.
+            load: the object then holds them nowhere, and need not have found
+            any. Defaults to True.
         val_identities (int): How many training identities, drawn at random,
             make the validation part. They are absent from 'train'. The first
             image, in sorted order, of each identity and camera is a query,
@@ -259,7 +260,13 @@ class BaseReIDDataset(BaseDataset):
         else:
             parts = [(self._read(self.split), int(self.split == 'query'))]
 
-        person_ids = sorted({r.person_id for part, _ in parts for r in part})
+        person_ids = {r.person_id for part, _ in parts for r in part}
+        if self.labelled and None in person_ids:
+            raise InputError(
+                f"{self._title}: '{self.data_root}' says of nobody who it is: "
+                'set labelled=False, or give the images their persons.'
+            )
+        person_ids = sorted(person_ids) if self.labelled else person_ids
         if not self.labelled:
             label_of = dict.fromkeys(person_ids, -1)
         elif self.split == 'train':

@@ -197,11 +197,21 @@ class DomainDataset(Dataset):
         Returns:
             DomainDataset: That domain alone; its images keep their indices
             inside the domain.
+
+        Raises:
+            InputError: If it has none, or all its images are of one person,
+                with whom every diagnostic would be perfect.
         """
         configs = [
             {**config, 'labelled': True} for config in self._configs[name]
         ]
-        return DomainDataset(**{name: configs})
+        labelled = DomainDataset(**{name: configs})
+        if labelled.domains[name].num_identities < 2:
+            raise InputError(
+                f'All {name} images are of one person, so every pair would be '
+                'right: leave the purity out where nobody knows the persons.'
+            )
+        return labelled
 
     def person_ids(self, name: str) -> np.ndarray:
         """Identities of a domain's images, (N,), -1 without labels."""

@@ -10,7 +10,7 @@ from mmreid.registry import DATASETS
 
 from .base import BaseReIDDataset, Record, first_three
 
-COLUMNS = ('path', 'person_id', 'camera_id')
+COLUMNS = ('path', 'camera_id')
 SPLITS = ('train', 'query', 'gallery')
 
 
@@ -18,12 +18,13 @@ SPLITS = ('train', 'query', 'gallery')
 class ReIDManifest(BaseReIDDataset):
     """A data set listed in a CSV or JSON-lines file, one image per row.
 
-    The columns (keys) are ``path``, ``person_id``, ``camera_id`` and, if
-    wanted, ``split``: 'train', 'query' or 'gallery'; without it all rows are
-    'train'. Ids are integers or any strings. If all rows hold integers, they
-    are taken as they are, so that -1 is junk and 0 may be a distractor; else
-    person ids are numbered from 1 in sorted order, except '-1', which stays
-    junk. See :class:`BaseReIDDataset` for the other arguments.
+    The columns (keys) are ``path``, ``camera_id``; ``person_id``, which
+    unlabelled images (``labelled=False``) need not have; and, if wanted,
+    ``split``: 'train', 'query' or 'gallery'; without it all rows are 'train'.
+    Ids are integers or any strings. If all rows hold integers, they are taken
+    as they are, so that -1 is junk and 0 may be a distractor; else person ids
+    are numbered from 1 in sorted order, except '-1', which stays junk. See
+    :class:`BaseReIDDataset` for the other arguments.
 
     Args:
         ann_file (str): The file, ``*.csv`` with a header line or ``*.jsonl``.
@@ -39,7 +40,7 @@ class ReIDManifest(BaseReIDDataset):
     METAINFO = dict(
         dataset_name='manifest',
         num_cameras=0,  # known once the file is read
-        pattern='rows of path, person_id, camera_id[, split]',
+        pattern='rows of path[, person_id], camera_id[, split]',
     )
 
     def __init__(
@@ -53,14 +54,18 @@ class ReIDManifest(BaseReIDDataset):
     def load_records(self, split: str) -> list[Record]:
         rows = self._read_rows()
         # Over all rows, so that ids mean the same in every split.
-        person_of = _numbering([row['person_id'] for row in rows])
+        person_of = _numbering(
+            [row['person_id'] for row in rows if 'person_id' in row]
+        )
+        # Where the persons are unknown, all of them are.
+        person_of[None] = None
         camera_of = _numbering([row['camera_id'] for row in rows])
         self.cameras = sorted(set(camera_of.values()))
         self._metainfo['num_cameras'] = len(self.cameras)
         records = [
             Record(
                 os.path.normpath(os.path.join(self.data_root, row['path'])),
-                person_of[row['person_id']],
+                person_of[row.get('person_id')],
                 camera_of[row['camera_id']],
             )
             for row in rows
@@ -100,8 +105,11 @@ class ReIDManifest(BaseReIDDataset):
                 raise InputError(
                     f"'{self.manifest}' is no {suffix} file in UTF-8: {error}."
                 ) from error
+        first = numbered[0][1] if numbered else {}
         for line, row in numbered:
             problem = _problem(row)
+            if not problem and ('person_id' in row) != ('person_id' in first):
+                problem = 'person_id must be in all rows, or in none'
             if problem:
                 raise InputError(f"'{self.manifest}', line {line}: {problem}.")
             rows.append({key: str(value) for key, value in row.items()})
@@ -134,6 +142,7 @@ def _problem(row: dict | str) -> str | None:
             return (
                 f"column '{column}' is missing, found {sorted(map(str, row))}"
             )
+    for column in {*COLUMNS, 'person_id'} & row.keys():
         value = row[column]
         # In Python a bool is an int.
         wrong = isinstance(value, bool) or not isinstance(value, str | int)

@@ -205,7 +205,12 @@ class Evaluation:
         Yields:
             Trial: What was compared, and the result. See :func:`rank`, which
             also says what is raised.
+
+        Raises:
+            InputError: If all images are of one person, so that every match
+                would be right.
         """
+        _check_persons(query, gallery)
         for sides in self.protocol.trials(query, gallery, self.metric):
             distance = self.distance(*sides)
             result = rank(
@@ -252,3 +257,15 @@ class Evaluation:
             name: float(np.mean([score[name] for score in scores]))
             for name in scores[0]
         }
+
+
+def _check_persons(query: FeatureSet, gallery: FeatureSet) -> None:
+    sides = [query.known_person_id(), gallery.known_person_id()]
+    persons = torch.cat([ids.cpu() for ids in sides]).unique()
+    if len(persons) < 2:
+        raise InputError(
+            f'All images have the person id {persons.tolist()}, so every '
+            'match would be right and the score 100: score images whose '
+            'persons are known, or look at unlabelled ones by '
+            'ReIDInferencer.draw.'
+        )

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from mmreid.datasets import ReIDManifest
 from mmreid.datasets.manifest import _numbering
+from mmreid.errors import InputError
 
 # No time limit: a busy machine must not fail a test.
 SETTINGS = settings(
@@ -351,3 +352,40 @@ def test_real_cuhk03_counts(tmp_path, monkeypatch):
     convert(monkeypatch, root, tmp_path / 'cuhk03.csv')
     dataset = ReIDManifest(str(tmp_path / 'cuhk03.csv'))
     assert (len(dataset), dataset.num_identities) == (7_239, 743)
+
+
+@pytest.mark.parametrize('suffix', ['csv', 'jsonl'])
+def test_unlabelled_images_need_no_persons(tmp_path, suffix):
+    for name in 'ab':
+        (tmp_path / f'{name}.png').write_bytes(b'')
+    file = tmp_path / f'crops.{suffix}'
+    file.write_text(
+        'path,camera_id\na.png,1\nb.png,x\n'
+        if suffix == 'csv'
+        else '{"path": "a.png", "camera_id": 1}\n'
+        '{"path": "b.png", "camera_id": "x"}\n'
+    )
+    dataset = ReIDManifest(str(file), labelled=False)
+    infos = [dataset.get_data_info(i) for i in range(2)]
+    assert [info['person_id'] for info in infos] == [-1, -1]
+    assert [info['camera_id'] for info in infos] == [0, 1]
+    assert dataset.num_identities == 0
+    with pytest.raises(InputError, match='nobody who it is.*labelled=False'):
+        ReIDManifest(str(file))
+
+
+def test_persons_of_some_rows_only(tmp_path):
+    file = tmp_path / 'crops.jsonl'
+    file.write_text(
+        '{"path": "a.png", "person_id": 1, "camera_id": 1}\n'
+        '{"path": "b.png", "camera_id": 1}\n'
+    )
+    with pytest.raises(InputError, match='line 2: person_id must be in all'):
+        ReIDManifest(str(file), labelled=False)
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    file = tmp_path / 'crops.csv'
+    file.write_bytes('path,camera_id\nMüller.png,1\n'.encode('latin-1'))
+    with pytest.raises(InputError, match=r'no \.csv file in UTF-8'):
+        ReIDManifest(str(file), labelled=False)

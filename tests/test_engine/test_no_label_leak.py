@@ -7,9 +7,27 @@ import pytest
 import tiny_mar
 import tiny_tj_aidl
 import torch
+from mmengine.runner import Runner
 from tiny_mar import train
+from torch import nn
 
 from mmreid.datasets import Market1501
+from mmreid.engine import extract
+from mmreid.errors import InputError
+from mmreid.models.data_preprocessors import ReIDDataPreprocessor
+
+
+class Constant(nn.Module):
+    """A feature that is the same for all images."""
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor = ReIDDataPreprocessor(
+            mean=(0, 0, 0), std=(1, 1, 1)
+        )
+
+    def forward(self, inputs, mode):
+        return inputs.new_ones(len(inputs), 2)
 
 
 def write_manifest(benchmark, file, relabel):
@@ -109,3 +127,63 @@ def test_target_labels_do_not_reach_tj_aidl(benchmark, tmp_path):
         learns = key.startswith(('backbone.', 'attribute_classifier.', 'head'))
         assert torch.equal(joint[key], adapted[key]) != learns, key
     tiny_mar.assert_same(states['random'], states['true'])
+
+
+def test_one_person_is_no_label(run):
+    with pytest.raises(InputError, match='images are of one person'):
+        run('one', lambda ids: [1] * len(ids))
+
+
+def test_no_person_leaves_an_unlabelled_data_set(benchmark, tmp_path):
+    """Not in entries, items, features, or what a pickle of it holds."""
+    dataset = Market1501(
+        f'{benchmark}/target',
+        labelled=False,
+        pipeline=[dict(type='LoadReIDImage'), dict(type='PackReIDInputs')],
+        serialize_data=False,
+    )
+    persons = {
+        Market1501(f'{benchmark}/target').get_data_info(i)['person_id']
+        for i in range(len(dataset))
+    }
+    assert len(persons) > 2
+    for index in range(len(dataset)):
+        assert dataset.get_data_info(index)['person_id'] == -1
+        assert dataset[index]['data_samples']['person_id'] == -1
+    kept = [
+        value
+        for entry in dataset.data_list
+        for key, value in entry.items()
+        if key != 'camera_id'
+    ]
+    # Beside the paths, which the data set's authors wrote them in.
+    assert {v for v in kept if isinstance(v, int)} <= {-1, 0, *range(21)}
+    found = extract(Constant(), dataset)
+    assert found.person_id is None and found.paths
+
+
+def test_a_score_needs_two_persons(benchmark, tiny_config, tmp_path):
+    file = str(tmp_path / 'one.csv')
+    write_manifest(benchmark, file, lambda ids: [1] * len(ids))
+    with open(file) as stream:
+        rows = [line.strip() for line in stream]
+    with open(file, 'w') as stream:
+        stream.write(f'{rows[0]},split\n')
+        for number, row in enumerate(rows[1:]):
+            stream.write(f'{row},{"gallery" if number % 3 else "query"}\n')
+    cfg = tiny_config(
+        test_dataloader__dataset=dict(
+            _delete_=True,
+            type='ReIDManifest',
+            ann_file=file,
+            split='test',
+            pipeline=[
+                dict(type='LoadReIDImage'),
+                dict(type='PackReIDInputs'),
+            ],
+        )
+    )
+    for labelled in (True, False):
+        cfg.test_dataloader.dataset.labelled = labelled
+        with pytest.raises(InputError, match='every match would be right'):
+            Runner.from_cfg(cfg).test()

@@ -41,7 +41,8 @@ class PairMiningHook(Hook):
         """Read the labels that the purity is measured with.
 
         Raises:
-            InputError: If the algorithm mines no pairs.
+            InputError: If the algorithm mines no pairs, or the purity is
+                asked of images whose persons nobody knows.
         """
         algorithm = algorithm_of(runner)
         if not hasattr(algorithm, 'mine'):
