@@ -15,9 +15,9 @@ from multiprocessing import get_context
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
 from mmreid.apis import adapt_bn, extract
+from mmreid.engine import ReIDRunner
 from mmreid.evaluation import rank_queries
 from mmreid.synthetic import (
     DOMAINS,
@@ -136,7 +136,7 @@ def train_and_test(cfg: Config, quiet: bool) -> dict[str, float]:
         if quiet:
             nowhere = stack.enter_context(open(os.devnull, 'w'))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
-        runner = Runner.from_cfg(cfg)
+        runner = ReIDRunner.from_cfg(cfg)
         runner.train()
         return runner.test()
 
@@ -157,18 +157,20 @@ def side_by_side(
     return list(pool.map(train_and_test, (first, second), (False, True)))
 
 
-def test_bn_of_target(runner: Runner) -> dict[str, float]:
+def test_bn_of_target(runner: ReIDRunner) -> dict[str, float]:
     """Metrics with the target's statistics in the batch norms."""
     target = runner.train_loop.dataset.images('target')
     adapt_bn(runner.model, target, seed=runner.seed)
     return runner.test()
 
 
-def train_mar(cfg: Config, runner: Runner, pool: Executor) -> dict[str, dict]:
+def train_mar(
+    cfg: Config, runner: ReIDRunner, pool: Executor
+) -> dict[str, dict]:
     """MAR with its controls: metrics per row of the table."""
     source_weights = osp.join(cfg.work_dir, 'stage_pretrain.pth')
     pretrain = branch_off(cfg, 'pretraining', order=['pretrain'])
-    Runner.from_cfg(pretrain).train()
+    ReIDRunner.from_cfg(pretrain).train()
     mar = branch_off(cfg, 'MAR', '', source_weights, first_stage='main')
     # Not a shorter order: the same stage gets the same batches as MAR's.
     control = branch_off(
@@ -191,7 +193,7 @@ def train_mar(cfg: Config, runner: Runner, pool: Executor) -> dict[str, dict]:
 
 
 def train_tj_aidl(
-    cfg: Config, runner: Runner, pool: Executor
+    cfg: Config, runner: ReIDRunner, pool: Executor
 ) -> dict[str, dict]:
     """TJ-AIDL with the rows of the paper's Tables 2, 3 and 4."""
     alone = cfg.train_cfg.stages.identity  # as long for every network
@@ -241,7 +243,7 @@ def train_tj_aidl(
 
 
 def draw_examples(
-    runner: Runner, out_file: str, title: str, num: int = 8
+    runner: ReIDRunner, out_file: str, title: str, num: int = 8
 ) -> None:
     """Rank lists of queries spread over the query set."""
     loader = runner.test_dataloader
@@ -281,7 +283,7 @@ def main() -> None:
     args = parse_args()
     begin = time.time()
     cfg = load_config(args)
-    runner = Runner.from_cfg(cfg)
+    runner = ReIDRunner.from_cfg(cfg)
     # Before anything is trained; the copy is what the training starts from.
     untrained = copy.deepcopy(runner.model.state_dict())
     train, title = METHODS[cfg.model.type]

@@ -18,12 +18,12 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 
 from mmreid.datasets.random_splits import (
     RandomSplitDataset,
     draw_random_splits,
 )
+from mmreid.engine import ReIDRunner
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS, MODELS
 from mmreid.utils import (
@@ -128,7 +128,7 @@ def train_source(base: Config) -> str:
     checkpoint = osp.join(cfg.work_dir, f'stage_{order[-1]}.pth')
     if not osp.isfile(checkpoint):
         resume(cfg)
-        Runner.from_cfg(cfg).train()
+        ReIDRunner.from_cfg(cfg).train()
     return checkpoint
 
 
@@ -240,10 +240,10 @@ def run_split(base: Config, index: int, args: argparse.Namespace) -> dict:
         cfg.pop(key, None)
     if args.no_adapt:
         cfg.custom_hooks = []
-        return Runner.from_cfg(cfg).test()
+        return ReIDRunner.from_cfg(cfg).test()
     cfg.train_cfg.first_stage = adapting_stage(cfg)
     resume(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = ReIDRunner.from_cfg(cfg)
     runner.train()
     return runner.test()
 

@@ -45,9 +45,9 @@ def main() -> None:
     args = parse_args()
     # Not at the top: --help need not wait for it.
     from mmengine.dist import is_main_process
-    from mmengine.runner import Runner
 
     from mmreid.datasets.fingerprint import fingerprint
+    from mmreid.engine import ReIDRunner
 
     cfg = load_config(args)
     # Of a config that a resumed run left in its work dir.
@@ -80,7 +80,7 @@ def main() -> None:
     ):
         cfg.pop(key, None)
     cfg.custom_hooks = []
-    runner = Runner.from_cfg(cfg)
+    runner = ReIDRunner.from_cfg(cfg)
     metrics = runner.test()
     if args.out and is_main_process():
         made_by = dict(

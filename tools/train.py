@@ -36,9 +36,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     # Not at the top: --help need not wait for PyTorch.
-    from mmengine.runner import Runner
-
     from mmreid.apis import dry_run
+    from mmreid.engine import ReIDRunner
     from mmreid.utils.checkpoint import find_resumable
     from mmreid.utils.work_dir import claim_work_dir
 
@@ -58,7 +57,7 @@ def main() -> None:
         find_resumable(cfg.work_dir)
     if is_first_process(args.launcher):
         claim_work_dir(cfg.work_dir, cfg.resume, args.overwrite)
-    Runner.from_cfg(cfg).train()
+    ReIDRunner.from_cfg(cfg).train()
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ default_hooks = dict(
     stage_switch=dict(type='StageSwitchHook'),
     runtime_info=dict(type='RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    logger=dict(type='StageLoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Two, so that one is left if the other is damaged. stage_<name>.pth are
     # kept apart from these.

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+
+from mmreid.engine import ReIDRunner
 
 
 def dry_run(cfg: Config) -> str:
@@ -33,7 +34,7 @@ def dry_run(cfg: Config) -> str:
         if cfg.pop(f'{part}_cfg', None) is not None
     ]
     with tempfile.TemporaryDirectory() as cfg.work_dir:
-        runner = Runner.from_cfg(cfg)
+        runner = ReIDRunner.from_cfg(cfg)
         runner.train()
         for dataloader, evaluator in tests:
             loader = runner.build_dataloader(dataloader)

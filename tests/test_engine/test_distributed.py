@@ -157,3 +157,25 @@ def test_tj_aidl_in_two_processes(benchmark, tmp_path):
     tested = Runner.from_cfg(cfg).test()
     assert tested == {key: metrics[key] for key in tested}
     assert 0 < tested['mAP'] < 100
+
+
+def test_both_ranks_stop_as_asked(benchmark, tmp_path):
+    """One of them is asked; both stop at one iteration, and go on."""
+    cfg = tiny_mar.tiny_config(
+        benchmark,
+        str(tmp_path / 'run'),
+        custom_imports=dict(imports=['tiny_mar']),
+    )
+    cfg.dump(str(tmp_path / 'whole.py'))
+    cfg.custom_hooks = [dict(type='AskHook', at=7, rank=1)]
+    cfg.dump(str(tmp_path / 'asked.py'))
+    arguments = ('--work-dir', tmp_path / 'run')
+    with pytest.raises(AssertionError, match='Stopped after iteration 9'):
+        run_two('dist_train.sh', tmp_path / 'asked.py', 2, *arguments)
+    stopped = torch.load(tmp_path / 'run' / 'interrupted.pth')
+    assert stopped['meta']['iter'] == 9
+    output = run_two(
+        'dist_train.sh', tmp_path / 'whole.py', 2, '--resume', *arguments
+    )
+    assert 'run/interrupted.pth' in output
+    assert (tmp_path / 'run' / 'iter_15.pth').exists()

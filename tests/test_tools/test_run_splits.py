@@ -373,6 +373,9 @@ def test_holds_one_model_at_a_time(config, run):
     assert len(models) == before
 
 
+CHANGED = 'dataset.pipeline.0.max_pixels=9999'
+
+
 def test_a_work_dir_is_for_one_run(config, run):
     """Or finished splits of another protocol would pass for this one's."""
     file = config()
@@ -387,10 +390,16 @@ def test_a_work_dir_is_for_one_run(config, run):
             *('--cfg-options', 'train_cfg.stages.adapt.max_iters=5')
         ],
         'settings.json.*: train_dataset differ': [
-            *('--cfg-options', 'train_dataloader.dataset.pipeline.0.x=1')
+            *(
+                '--cfg-options',
+                'train_dataloader.dataset.pipeline.0.max_pixels=9999',
+            )
         ],
         'settings.json.*: test_dataset differ': [
-            *('--cfg-options', 'test_dataloader.dataset.pipeline.0.x=1')
+            *(
+                '--cfg-options',
+                'test_dataloader.dataset.pipeline.0.max_pixels=9999',
+            )
         ],
         'settings.json.*: test_evaluator differ': [
             *('--cfg-options', 'test_evaluator.metric=euclidean')
@@ -412,7 +421,7 @@ def test_source_weights_are_those_of_the_config(config, run, data, tmp_path):
         model='model.amp=True',
         seed='randomness.seed=5',
         checkpoint_sha256=f'load_from={data.checkpoint}',
-        train_dataset='train_dataloader.dataset.pipeline.0.x=1',
+        train_dataset='train_dataloader.dataset.pipeline.0.max_pixels=9999',
     ).items():
         result = run(file, '--cfg-options', option, checkpoint=None)
         (error,) = result.errors

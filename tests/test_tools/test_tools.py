@@ -109,6 +109,19 @@ def metrics_of(config, checkpoint, work_dir):
     return Runner.from_cfg(cfg).test()
 
 
+def test_the_terminal_shows_what_a_person_needs(trained):
+    output = trained.result.stdout + trained.result.stderr
+    (log,) = trained.path.glob('2*/*.log')
+    kept = log.read_text()
+    for text in ('System environment', 'Config:', 'Hooks will be executed'):
+        assert text in kept and text not in output
+    assert 'source: market1501, 24 images, 6 identities, 6 cam' in output
+    assert 'target: market1501, 21 images, no labels, 6 cameras' in output
+    assert 'MAR with LinearEndResNet: ' in output
+    assert 'FileClient' not in output
+    assert len(output.splitlines()) < 60
+
+
 def test_train(trained):
     assert {
         'iter_12.pth',

@@ -4,6 +4,7 @@ from .interruption_hook import InterruptionHook
 from .pair_mining_hook import PairMiningHook
 from .provenance_hook import ProvenanceHook
 from .pseudo_label_hook import PseudoLabelHook
+from .stage_logger_hook import StageLoggerHook
 from .stage_switch_hook import StageSwitchHook
 from .sync_norm_stats_hook import SyncNormStatsHook
 from .unreadable_image_hook import UnreadableImageHook
@@ -16,6 +17,7 @@ __all__ = [
     'PairMiningHook',
     'ProvenanceHook',
     'PseudoLabelHook',
+    'StageLoggerHook',
     'StageSwitchHook',
     'SyncNormStatsHook',
     'UnreadableImageHook',

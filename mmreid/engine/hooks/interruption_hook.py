@@ -103,6 +103,11 @@ class InterruptionHook(Hook):
         self._stop_listening()
         if self._pending is not None:
             self._pending[1].wait()
+            self._pending = None
+        if self._group is not None:
+            # Its threads would abort the process at its exit.
+            dist.destroy_process_group(self._group)
+            self._group = None
 
     def after_run(self, runner) -> None:
         """End the process, if asked."""

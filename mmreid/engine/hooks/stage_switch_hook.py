@@ -137,6 +137,10 @@ class StageSwitchHook(Hook):
             f'seed {runner.seed}.'
         )
         if runner.iter == stage.begin:
+            # Averages of two stages would mean nothing.
+            for key in [*runner.message_hub.log_scalars]:
+                if key.startswith('train/'):
+                    del runner.message_hub.log_scalars[key]
             algorithm_of(runner).prepare_stage(stage.name, loop.extract)
 
     def after_train(self, runner) -> None:

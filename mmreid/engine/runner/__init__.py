@@ -1,4 +1,5 @@
+from .reid_runner import ReIDRunner
 from .staged_train_loop import Stage, StagedTrainLoop
 from .trial_loop import TrialLoop
 
-__all__ = ['Stage', 'StagedTrainLoop', 'TrialLoop']
+__all__ = ['ReIDRunner', 'Stage', 'StagedTrainLoop', 'TrialLoop']

@@ -151,15 +151,17 @@ class StagedTrainLoop(BaseLoop):
     def _check_names(self, stages: dict, order: list[str]) -> None:
         """Refuse a stage that is left out for its name is misspelt."""
         known = self.algorithm.stages
-        for name in stages:
-            if name not in order and name not in known:
-                near = difflib.get_close_matches(name, known)
-                raise InputError(
-                    f'train_cfg.stages has {name!r}, which is neither in '
-                    f'train_cfg.order, {[*order]}, nor a stage of '
-                    f'{type(self.algorithm).__name__}, {[*known]}: '
-                    + (f'rename it to {near[0]!r}.' if near else 'drop it.')
-                )
+        for name, cfg in stages.items():
+            # Whole stages may be those of a base, for another method.
+            if name in order or name in known or 'batch_size' in cfg:
+                continue
+            near = difflib.get_close_matches(name, known)
+            raise InputError(
+                f'train_cfg.stages has {name!r}, which is neither in '
+                f'train_cfg.order, {[*order]}, nor a stage of '
+                f'{type(self.algorithm).__name__}, {[*known]}: '
+                + (f'rename it to {near[0]!r}.' if near else 'drop it.')
+            )
 
     def _check_optimiser(self, stage: Stage) -> None:
         """Build a stage's optimiser and schedulers, to see whether it can."""
@@ -407,6 +409,7 @@ class StagedTrainLoop(BaseLoop):
                 "stage_switch=dict(type='StageSwitchHook') to default_hooks, "
                 'or inherit configs/_base_/default_runtime.py.'
             )
+        self._describe()
         runner.call_hook('before_train')
         while self._iter < self.max_iters and not self.stop_training:
             stage = self.stage
@@ -418,6 +421,29 @@ class StagedTrainLoop(BaseLoop):
             runner.call_hook('after_stage', stage=stage)
         runner.call_hook('after_train')
         return runner.model
+
+    def _describe(self) -> None:
+        """Say what trains on what."""
+        info = self.runner.logger.info
+        for name, domain in self.dataset.domains.items():
+            titles = [d.metainfo['dataset_name'] for d in domain.datasets]
+            persons = (
+                f'{domain.num_identities:,} identities'
+                if domain.labelled
+                else 'no labels'
+            )
+            info(
+                f'{name}: {" + ".join(titles)}, {len(domain):,} images, '
+                f'{persons}, {domain.num_cameras} cameras'
+            )
+        algorithm = self.algorithm
+        num = sum(p.numel() for p in algorithm.parameters())
+        info(
+            f'{type(algorithm).__name__} with '
+            f'{type(algorithm.backbone).__name__}: {num:,} parameters, '
+            f'features of {algorithm.feature_length}, on '
+            f'{next(algorithm.parameters()).device}'
+        )
 
     def _run_stage(self, stage: Stage) -> None:
         runner = self.runner
