@@ -22,6 +22,9 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmreid', 'mmreid.*']),
+    # Configs and tools: links in a checkout, copied into a wheel.
+    package_data={'mmreid': ['.mim/*', '.mim/**/*']},
+    entry_points=dict(console_scripts=['mmreid = mmreid.__main__:main']),
     python_requires='>=3.10,<3.13',
     install_requires=requirements('runtime'),
     extras_require={'tests': requirements('tests')},

@@ -6,6 +6,7 @@ from importlib import metadata
 from mmengine.utils import digit_version
 
 from . import registry  # noqa: F401
+from .utils import package_files  # noqa: F401, for _base_ = 'mmreid::...'
 from .version import __version__
 
 __all__ = ['__version__']

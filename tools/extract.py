@@ -38,7 +38,8 @@ def main() -> None:
         cfg,
         None if args.checkpoint == 'none' else args.checkpoint,
         args.device,
-        args.batch_size or cfg.test_dataloader.get('batch_size', 128),
+        args.batch_size
+        or cfg.get('test_dataloader', {}).get('batch_size', 128),
         args.workers,
     )
     found = inferencer(args.inputs)

@@ -14,7 +14,7 @@ from mmreid.errors import InputError
 from mmreid.evaluation import FeatureDistance
 from mmreid.registry import INFERENCERS
 from mmreid.structures import FeatureSet
-from mmreid.utils import ranking_metric
+from mmreid.utils import image_pipeline, ranking_metric, read_config
 from mmreid.visualization import draw_rank_list
 
 from .init_model import init_model
@@ -52,7 +52,8 @@ class ReIDInferencer(BaseInferencer):
     """Find people with a trained model: features, comparison, search.
 
     Args:
-        model (str | Config): Path of a config, or the config.
+        model (str | Config): A config, or its path, as
+            :func:`mmreid.utils.read_config` takes it.
         weights (str, optional): A checkpoint that belongs to it. Defaults to
             None: the weights that the config starts from.
         device (str, optional): Defaults to None, a GPU if there is one.
@@ -62,7 +63,7 @@ class ReIDInferencer(BaseInferencer):
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
         InputError: If the checkpoint is of another model, or the config has
-            no test pipeline.
+            no pipeline.
 
     Examples:
         >>> reid = ReIDInferencer('config.py', 'stage_main.pth')
@@ -83,11 +84,7 @@ class ReIDInferencer(BaseInferencer):
         num_workers: int = 0,
     ) -> None:
         if isinstance(model, str | os.PathLike):
-            model = os.fspath(model)
-            if not os.path.isfile(model):
-                raise FileNotFoundError(
-                    f"The config '{model}' does not exist."
-                )
+            model = read_config(os.fspath(model))
         self.batch_size = batch_size
         self.num_workers = num_workers
         super().__init__(model, weights, device, scope='mmreid')
@@ -97,17 +94,7 @@ class ReIDInferencer(BaseInferencer):
         return init_model(cfg, weights, device)
 
     def _init_pipeline(self, cfg) -> list[dict]:
-        pipeline = (
-            (cfg.get('test_dataloader') or {})
-            .get('dataset', {})
-            .get('pipeline')
-        )
-        if not pipeline:
-            raise InputError(
-                'The config has no test_dataloader.dataset.pipeline, which '
-                'says how an image is loaded and resized.'
-            )
-        return pipeline
+        return image_pipeline(cfg)
 
     def _init_collate(self, cfg) -> None:
         """Not needed: :func:`extract` collates."""

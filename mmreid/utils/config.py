@@ -11,6 +11,8 @@ from mmengine.config import Config
 
 from mmreid.errors import InputError
 
+from .package_files import locate_config
+
 REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
 
 
@@ -19,7 +21,8 @@ def read_config(path: str, options: dict | None = None) -> Config:
 
     Args:
         path (str): A config, ``CONFIG.py``, or one changed as a row of the
-            ``table.py`` beside it says, ``CONFIG.py:ROW``.
+            ``table.py`` beside it says, ``CONFIG.py:ROW``; one that comes
+            with the package as ``mmreid::FOLDER/CONFIG.py[:ROW]``.
         options (dict, optional): Settings that replace those of the config,
             as ``--cfg-options`` gives them. Defaults to None.
 
@@ -32,6 +35,7 @@ def read_config(path: str, options: dict | None = None) -> Config:
         InputError: If the file cannot be read, or the options not merged; if
             the table has no such row; or if the target is wrong.
     """
+    path = locate_config(path)
     stem, is_row, row = path.partition('.py:')
     if is_row:
         table = osp.join(osp.dirname(stem), 'table.py')
@@ -69,9 +73,11 @@ def derive_domains(cfg: Config) -> None:
     ``train_dataloader.dataset.target`` without labels,
     ``test_dataloader.dataset`` with ``split='test'`` and, if it has
     ``val_identities``, ``val_dataloader.dataset`` with ``split='val'``;
-    without them there is no validation. What is written there already counts
-    over it, and a data set with a ``type`` there stays as it is. What is not
-    at the top level of the config is not derived.
+    without them there is no validation. A target with ``labelled=False``, as
+    a ``ReIDFolder`` is by default, has no labels: there is neither test nor
+    validation. What is written there already counts over it, and a data set
+    with a ``type`` there stays as it is. What is not at the top level of the
+    config is not derived.
 
     Args:
         cfg (Config): Changed in place; both are taken out of it.
@@ -96,7 +102,9 @@ def derive_domains(cfg: Config) -> None:
             f"'{cfg.filename}': target must be one data set, dict(type=...), "
             f'or None, got {target}.'
         )
+    labelled = False
     if target:
+        labelled = target.get('labelled', target['type'] != 'ReIDFolder')
         target = {
             key: value
             for key, value in target.items()
@@ -108,7 +116,7 @@ def derive_domains(cfg: Config) -> None:
         loader = cfg.get(f'{split}_dataloader')
         if not loader or 'type' in loader.get('dataset', {}):
             continue
-        if target and (split == 'test' or target.get('val_identities')):
+        if labelled and (split == 'test' or target.get('val_identities')):
             _place(loader, 'dataset', target, split=split)
         else:
             for part in ('dataloader', 'evaluator', 'cfg'):

@@ -102,8 +102,8 @@ def ranking_evaluators(cfg: Config) -> list[dict]:
     """
     if 'test_evaluator' not in cfg:
         raise InputError(
-            f"'{cfg.filename}' has no test set: give it a target, or a "
-            'test_dataloader, test_evaluator and test_cfg.'
+            f"'{cfg.filename}' has no test set: give it a target that has "
+            'labels, or a test_dataloader, test_evaluator and test_cfg.'
         )
     evaluators = cfg.test_evaluator
     if isinstance(evaluators, dict):
@@ -117,6 +117,30 @@ def ranking_metric(cfg: Config) -> str:
         return 'cosine'
     metrics = [e.get('metric', 'cosine') for e in ranking_evaluators(cfg)]
     return metrics[0] if metrics else 'cosine'
+
+
+def image_pipeline(cfg: Config) -> list[dict]:
+    """How a config loads and resizes an image.
+
+    Args:
+        cfg (Config): A config. Without a test set, its training data say it:
+            what is random is in the data preprocessor.
+
+    Returns:
+        list[dict]: The transforms.
+
+    Raises:
+        InputError: If neither says it.
+    """
+    for loader in ('test_dataloader', 'train_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset') or {}
+        if dataset.get('pipeline'):
+            return dataset['pipeline']
+    raise InputError(
+        f"'{cfg.filename}' has neither test_dataloader.dataset.pipeline nor "
+        'train_dataloader.dataset.pipeline, which says how an image is '
+        'loaded and resized.'
+    )
 
 
 def _prepare_distributed(cfg: Config) -> None:

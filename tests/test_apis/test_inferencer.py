@@ -132,8 +132,13 @@ def test_what_is_missing(reid, files, benchmark, tmp_path):
 
 
 def test_a_config_without_a_test(files, tiny_config):
+    """As with a target without labels: the training data say it."""
     cfg = tiny_config(test_dataloader=None)
-    with pytest.raises(ValueError, match='no test_dataloader.dataset.pipe'):
+    cfg.train_dataloader.dataset.pipeline = [dict(type='PackReIDInputs')]
+    reid = ReIDInferencer(cfg, files[1])
+    assert reid.pipeline == [dict(type='PackReIDInputs')]
+    cfg.train_dataloader.dataset.pop('pipeline')
+    with pytest.raises(ValueError, match='neither test_dataloader.dataset.pi'):
         ReIDInferencer(cfg, files[1])
 
 
