@@ -311,9 +311,14 @@ def test_all_rows_of_the_paper_are_there():
         f'mar/mar_r50_{size}_cuhk-market_wo_mdl'
         for size in ('384x128', '128x64')
     }
-    assert {name for name in ROWS if name[:4] == 'mar/'} == names | cuhk
+    own = {
+        f'mar/mar_r50_{size}_own-cameras_{source}'
+        for size in ('384x128', '128x64')
+        for source in ('msmt', 'cuhk01')
+    }
+    assert {name for name in ROWS if name[:4] == 'mar/'} == names | cuhk | own
     # The paper's three targets with a table, and five of 128x64.
-    assert len(ROWS) - len(names | cuhk) == 3 * 7 + 5
+    assert len(ROWS) - len(names | cuhk | own) == 3 * 7 + 5
 
 
 @pytest.mark.parametrize('path', ROWS)
@@ -520,6 +525,48 @@ def test_own_cameras(child, tmp_path):
     test.ann_file = str(tmp_path / 'crops.csv')
     with pytest.raises(ValueError, match="no row of split 'query'"):
         registry.DATASETS.build(test)
+
+
+@pytest.mark.parametrize(
+    'target, size',
+    [
+        ('', '128x64_own-cameras'),
+        ('', '384x128_own-cameras'),
+        # Said of any data set; by default, of a folder.
+        ("dict(type='Market1501', data_root='crops', labelled=False)", None),
+        ("dict(_delete_=True, type='ReIDFolder', data_root='crops')", None),
+    ],
+)
+def test_without_labels_there_is_no_test(child, target, size):
+    text = target and f'target = {target}'
+    base = f'mar_r50_{size or "384x128_cuhk-market"}'
+    cfg = read_config(child(text, base))
+    train, val, test = places(cfg)
+    assert (train.data_root, train.labelled) == ('crops', False)
+    assert val is test is None
+    assert not [key for key in cfg if key.startswith(('val_', 'test_'))]
+    # Who knows the persons says so.
+    path = child("target = dict(type='ReIDFolder', labelled=True)", base)
+    assert places(read_config(path))[2].type == 'ReIDFolder'
+
+
+def test_own_cameras_need_the_folder_alone(monkeypatch):
+    monkeypatch.setenv('MMREID_CROPS', 'there')
+    monkeypatch.setenv('MMREID_DATA', 'sets')
+    for size in ('384x128', '128x64'):
+        path = f'mmreid::mar/mar_r50_{size}_own-cameras.py'
+        for row, source in (
+            ('', dict(type='Market1501', data_root='sets/market1501')),
+            (':cuhk01', dict(type='CUHK01', data_root='sets/cuhk01')),
+        ):
+            domains = read_config(path + row).train_dataloader.dataset
+            assert domains.source == source
+            assert domains.target == dict(
+                type='ReIDFolder',
+                data_root='there',
+                pattern=None,
+                labelled=False,
+            )
 
 
 @pytest.mark.parametrize('delete', ['', '_delete_=True, '])

@@ -2,7 +2,14 @@
 # are not ours. `python tools/run_table.py configs/mar/table.py --list` shows
 # what each changes; `tools/train.py configs/mar/mar_msmt_market.py:wo_cml`
 # trains one of them.
+import os
+
 configs = ['mar_msmt_market.py', 'mar_msmt_duke.py']
+own_cameras = [
+    'mar_r50_384x128_own-cameras.py',
+    'mar_r50_128x64_own-cameras.py',
+]
+data_root = os.environ.get('MMREID_DATA', 'data')
 
 wo_ral = dict(loss_al=dict(loss_weight=0), loss_rj=dict(loss_weight=0))
 wo_cml = dict(loss_cml=dict(loss_weight=0))
@@ -55,4 +62,16 @@ rows = {
     'paper-text': dict(
         title="the text, not the published code: the batch's T, no memory",
         model=dict(memory=None, miner=dict(threshold='batch'))),
+    # Auxiliary sets for your own cameras, in place of Market-1501.
+    'msmt': dict(
+        title='all of MSMT17 as the auxiliary set',
+        configs=own_cameras,
+        source=dict(
+            type='MSMT17', data_root=data_root + '/msmt17', combine_all=True),
+        model=dict(head=dict(num_agents=4101))),
+    'cuhk01': dict(
+        title='CUHK01 as the auxiliary set',
+        configs=own_cameras,
+        source=dict(type='CUHK01', data_root=data_root + '/cuhk01'),
+        model=dict(head=dict(num_agents=971))),
 }

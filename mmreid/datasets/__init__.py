@@ -4,6 +4,7 @@ from .base import BaseReIDDataset, Record
 from .cuhk01 import CUHK01
 from .domains import Domain, DomainDataset
 from .dukemtmc_reid import DukeMTMCreID
+from .folder import ReIDFolder
 from .image_list import ImageList, list_images
 from .manifest import ReIDManifest
 from .market1501 import Market1501
@@ -23,6 +24,7 @@ __all__ = [
     'MSMT17',
     'Market1501',
     'PRID2011',
+    'ReIDFolder',
     'ReIDManifest',
     'Record',
     'VIPeR',

@@ -12,6 +12,27 @@ from mmreid.registry import DATASETS, TRANSFORMS
 from .base import IMAGE_SUFFIXES
 
 
+def find_images(folder: str) -> list[str]:
+    """The image files below a folder, at any depth, sorted by path.
+
+    Hidden files and folders are left out. Links to folders are followed in
+    ``folder`` itself, where people link what lies elsewhere.
+    """
+    found, places = [], [folder]
+    for place in places:
+        for inside, folders, names in os.walk(place):
+            folders[:] = [name for name in folders if name[0] != '.']
+            if inside == folder:
+                links = [os.path.join(inside, name) for name in folders]
+                places += filter(os.path.islink, links)
+            found += [
+                os.path.join(inside, name)
+                for name in names
+                if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != '.'
+            ]
+    return sorted(found)
+
+
 def list_images(inputs: Sequence[str]) -> list[str]:
     """The image files that files and folders name.
 
@@ -37,20 +58,13 @@ def list_images(inputs: Sequence[str]) -> list[str]:
                 f"The input '{path}' is neither a file nor a folder: name "
                 'image files, or folders of them.'
             )
-        inside = []
-        for folder, folders, names in os.walk(path):
-            folders[:] = [name for name in folders if name[0] != '.']
-            inside += [
-                os.path.join(folder, name)
-                for name in names
-                if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != '.'
-            ]
+        inside = find_images(path)
         if not inside:
             raise FileNotFoundError(
                 f"The folder '{path}' holds no image "
                 f'({", ".join(IMAGE_SUFFIXES)}).'
             )
-        found += sorted(inside)
+        found += inside
     return found
 
 
