@@ -1,18 +1,21 @@
-"""Control for any claim of adaptation: re-estimate the batch norms.
+"""Re-estimate the batch norms on the target's images, and train nothing.
 
-Writes a checkpoint whose normalisation statistics are those of the target's
-training images, with nothing trained; score it with tools/test.py.
+The control for any claim of adaptation, and an adaptation for who has a
+checkpoint and crops, but no source. Writes a checkpoint.
 """
 
 import argparse
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
+from torch.utils.data import Dataset
 
 from mmreid.apis import adapt_bn, init_model
+from mmreid.datasets import ImageList, list_images
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
-from mmreid.utils import exit_with_message, read_config
+from mmreid.utils import exit_with_message, image_pipeline, read_config
 from mmreid.utils.checkpoint import WHOLE_FILES
 
 
@@ -21,6 +24,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
     parser.add_argument('checkpoint', help='such as stage_pretrain.pth')
     parser.add_argument('out', help='checkpoint to write')
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        help='image files, or folders of them, in place of the training '
+        "images of the config's target",
+    )
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--seed', type=int, default=0, help='of the order')
     parser.add_argument('--device', default='cpu')
@@ -35,18 +44,32 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def images_of(cfg: Config, paths: list[str] | None) -> Dataset:
+    """The images that are named, or else the target's. No source is read."""
+    if paths:
+        return ImageList(list_images(paths), image_pipeline(cfg))
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if not dataset.get('target'):
+        raise InputError(
+            f"'{cfg.filename}' has no target: give the images by --images."
+        )
+    keys = ('type', 'pipeline', 'target')
+    alone = {key: dataset[key] for key in keys if key in dataset}
+    return DATASETS.build(alone).images('target')
+
+
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
     cfg.model.amp = args.amp
     init_default_scope(cfg.default_scope)
-    images = DATASETS.build(cfg.train_dataloader.dataset).images('target')
+    images = images_of(cfg, args.images)
     model = init_model(cfg, args.checkpoint, args.device)
     adapt_bn(
         model,
         images,
         args.batch_size,
-        num_workers=cfg.train_dataloader.get('num_workers', 0),
+        num_workers=(cfg.get('train_dataloader') or {}).get('num_workers', 0),
         seed=args.seed,
     )
     save_checkpoint(
