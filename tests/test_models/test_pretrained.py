@@ -1,11 +1,13 @@
 import logging
 import re
+from urllib.error import URLError
 
 import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, PretrainedInit
 from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmreid.models.utils import StrictPretrainedInit
@@ -246,6 +248,18 @@ def test_file_that_does_not_exist():
     )
     with pytest.raises(FileNotFoundError, match="'none.pth' does not exist"):
         model.init_weights()
+
+
+def test_no_network(monkeypatch):
+    def load(*_):
+        raise URLError('no route')
+
+    monkeypatch.setattr(CheckpointLoader, 'load_checkpoint', load)
+    init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet18')
+    with pytest.raises(
+        OSError, match=r"'torchvision://resnet18' of ResNet .*\(no route\).*="
+    ):
+        Model(dict(RESNET, init_cfg=init_cfg)).init_weights()
 
 
 def test_position_embedding_is_resized_by_the_module(initialise):

@@ -1,3 +1,5 @@
+from urllib.error import URLError
+
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_INITIALIZERS
@@ -60,6 +62,7 @@ class StrictPretrainedInit(PretrainedInit):
 
         Raises:
             FileNotFoundError: If the file does not exist.
+            OSError: If it cannot be downloaded.
             InputError: If it does not hold what the module needs.
         """
         name = type(module).__name__
@@ -72,6 +75,15 @@ class StrictPretrainedInit(PretrainedInit):
             )
         except FileNotFoundError as error:
             raise FileNotFoundError(f'{error} {hint}'.rstrip()) from error
+        except URLError as error:
+            raise OSError(
+                f"The weights '{self.checkpoint}' of {name} cannot be "
+                f'downloaded ({error.reason}). Without a network, name a '
+                'file that holds them as checkpoint of this init_cfg (of a '
+                'backbone: --cfg-options '
+                'model.backbone.init_cfg.checkpoint=FILE), or start from a '
+                'checkpoint that is here already.'
+            ) from error
         own = module.state_dict()
         weights = self._drop_classifier(self._cut_prefix(content), own)
         missing, excess, shapes = _load(module, weights)
