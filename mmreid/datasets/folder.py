@@ -175,6 +175,12 @@ class ReIDFolder(BaseReIDDataset):
 
 
 def _compile(pattern: str, labelled: bool) -> re.Pattern:
+    if not isinstance(pattern, str):
+        raise InputError(
+            f'pattern of ReIDFolder must be a string, got {pattern!r}. '
+            "--cfg-options take one that begins with '(' or has a comma for "
+            "a list: begin it with '.*?', or write it in a config."
+        )
     try:
         compiled = re.compile(pattern)
     except re.error as error:

@@ -131,6 +131,7 @@ def test_no_images(crops, tmp_path):
         ('c(', False, "pattern 'c(' .*no regular expression: missing )"),
         (r'c(\d)', False, "has no group 'camera', such as '(?P<camera>"),
         (r'(?P<camera>\d)', True, "no group 'person', .* labelled=True needs"),
+        (('?P<camera>c',), False, 'must be a string, got (.*--cfg-options'),
         (None, True, "without a pattern that has a group 'person'"),
     ],
 )
