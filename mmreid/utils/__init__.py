@@ -9,8 +9,8 @@ from .config import (
 from .run import (
     config_parser,
     exit_with_message,
-    is_first_process,
     image_pipeline,
+    is_first_process,
     load_config,
     ranking_evaluators,
     ranking_metric,
