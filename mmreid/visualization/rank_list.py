@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mmreid.datasets.transforms import read_image
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 
@@ -49,8 +50,9 @@ def draw_rank_list(
             shown. Defaults to (64, 128).
 
     Raises:
-        InputError: If the paths of a set are unknown, an image cannot be
-            read, or the neighbours are not those of the sets.
+        InputError: If the paths of a set are unknown, or the neighbours are
+            not those of the sets.
+        UnreadableImageError: If an image cannot be read.
     """
     for side, images in (('query', query), ('gallery', gallery)):
         if images.paths is None:
@@ -171,13 +173,7 @@ def _rgb(color: str) -> list[float]:
 
 def _read(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """An image as RGB in 0..1. Shape (H, W, 3)."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(
-            f'{path} cannot be read as an image: check that the file exists '
-            'and is whole.'
-        )
-    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(read_image(path), size, interpolation=cv2.INTER_AREA)
     return image[..., ::-1] / np.float32(255)
 
 

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from mmreid.datasets.transforms import (
     PackReIDInputs,
     UnreadableImageError,
 )
+from mmreid.datasets.transforms.loading import image_size
 
 PIPELINE = [
     dict(type='LoadReIDImage'),
@@ -86,6 +90,107 @@ def test_reason_of_unreadable_files(tmp_path, content, reason):
         path.write_bytes(content)
     with pytest.raises(UnreadableImageError, match=f'a.jpg.*{reason}'):
         LoadReIDImage()(dict(img_path=str(path)))
+
+
+def png_of_one_colour(width, height):
+    """One bit a pixel: not two hundredths of a kB for a million of them."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data)
+        return (
+            struct.pack('>I', len(data))
+            + kind
+            + data
+            + struct.pack('>I', checksum)
+        )
+
+    rows = bytes(1 + (width + 7) // 8) * height
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 1, 0, 0, 0, 0))
+        + chunk(b'IDAT', zlib.compress(rows))
+        + chunk(b'IEND', b'')
+    )
+
+
+def claim(content, width, height):
+    """Another size in the head of a JPEG or a BMP."""
+    if content[:2] == b'BM':
+        size = struct.pack('<II', width, height)
+        return content[:18] + size + content[26:]
+    place = content.index(b'\xff\xc0') + 5
+    size = struct.pack('>HH', height, width)
+    return content[:place] + size + content[place + 4 :]
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'content'),
+    [
+        ('png', png_of_one_colour(20_000, 20_000)),
+        # So small that no rule on the file's size would look at them.
+        ('png', png_of_one_colour(5_001, 5_000)),
+        (
+            'jpg',
+            claim(cv2.imencode('.jpg', image())[1].tobytes(), *[9999] * 2),
+        ),
+        (
+            'bmp',
+            claim(cv2.imencode('.bmp', image())[1].tobytes(), *[9999] * 2),
+        ),
+        # Of a name that says another format.
+        ('jpg', png_of_one_colour(20_000, 20_000)),
+    ],
+)
+def test_an_image_of_too_many_pixels_is_not_decoded(
+    tmp_path, monkeypatch, suffix, content
+):
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('decoded'))
+    path = tmp_path / f'a.{suffix}'
+    path.write_bytes(content)
+    width, height = image_size(content)
+    with pytest.raises(
+        UnreadableImageError,
+        match=f"{path}' cannot be read: it has {width} x {height} pixels.*"
+        'more than 25,000,000.*max_pixels',
+    ):
+        LoadReIDImage()(dict(img_path=str(path)))
+
+
+def test_the_limit_of_pixels_can_be_set(tmp_path):
+    path = str(tmp_path / 'a.png')
+    cv2.imwrite(path, image())  # 32 x 16
+    LoadReIDImage(max_pixels=512)(dict(img_path=path))
+    with pytest.raises(UnreadableImageError, match='16 x 32 pixels.* 511'):
+        LoadReIDImage(max_pixels=511)(dict(img_path=path))
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'options'),
+    [
+        ('.png', []),
+        ('.bmp', []),
+        ('.tiff', []),
+        ('.jpg', []),
+        ('.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+        ('.jpg', [cv2.IMWRITE_JPEG_RST_INTERVAL, 1]),
+    ],
+)
+def test_size_in_the_head(suffix, options):
+    content = cv2.imencode(suffix, image(0, 50, 21), options)[1].tobytes()
+    assert image_size(content) == (21, 50)
+    if suffix == '.jpg':
+        # A segment that holds another image, and bytes between the segments.
+        inner = cv2.imencode('.jpg', image())[1].tobytes()
+        size = (len(inner) + 2).to_bytes(2, 'big')
+        content = b'\xff\xd8\xff\xff\xe1' + size + inner + b'ab' + content[2:]
+        assert image_size(content) == (21, 50)
+        assert cv2.imdecode(np.frombuffer(content, np.uint8), 1) is not None
+
+
+def test_heads_of_no_image():
+    jpeg = cv2.imencode('.jpg', image())[1].tobytes()
+    for content in (b'', b'no image', b'\x89PNG\r\n\x1a\n', jpeg[:30]):
+        assert image_size(content) is None
 
 
 def test_pack():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from sides import labelled
 
+from mmreid.datasets import UnreadableImageError
 from mmreid.visualization import draw_rank_list
 
 GREEN, ORANGE = (0x00, 0x9E, 0x73), (0xD5, 0x5E, 0x00)
@@ -88,7 +89,7 @@ def test_unreadable_image_is_named(images, tmp_path, content):
     broken = tmp_path / 'broken.jpg'
     if content is not None:
         broken.write_bytes(content)
-    with pytest.raises(ValueError, match=r'broken\.jpg cannot be read'):
+    with pytest.raises(UnreadableImageError, match=r"broken\.jpg' cannot"):
         draw([*images[:3], str(broken)], [[2]], tmp_path / 'a.png')
 
 
