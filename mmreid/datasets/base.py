@@ -53,7 +53,8 @@ class BaseReIDDataset(BaseDataset):
 
     - ``img_path`` (str);
     - ``person_id`` (int): in 'train' 0 ... N - 1 in sorted order of the raw
-      ids, in all other splits the raw id, and -1 with ``labelled=False``;
+      ids, in all other splits the raw id; there is none with
+      ``labelled=False``;
     - ``camera_id`` (int): 0 ... ``num_cameras`` - 1 in sorted order of the
       raw ids of all the data set's cameras;
     - ``is_query`` (int): 1 in the query part, else 0;
@@ -266,23 +267,24 @@ class BaseReIDDataset(BaseDataset):
                 f"{self._title}: '{self.data_root}' says of nobody who it is: "
                 'set labelled=False, or give the images their persons.'
             )
-        person_ids = sorted(person_ids) if self.labelled else person_ids
-        if not self.labelled:
-            label_of = dict.fromkeys(person_ids, -1)
-        elif self.split == 'train':
-            label_of = {raw: label for label, raw in enumerate(person_ids)}
-        else:
-            label_of = {raw: raw for raw in person_ids}
-        self._num_identities = len(person_ids) if self.labelled else 0
+        person_ids = sorted(person_ids) if self.labelled else []
+        self._num_identities = len(person_ids)
         attributes_of = self._read_attributes(person_ids)
+        # What the entries hold of each person: without labels, nothing.
+        known_of = {
+            raw: dict(
+                person_id=label if self.split == 'train' else raw,
+                **attributes_of.get(raw, {}),
+            )
+            for label, raw in enumerate(person_ids)
+        }
         camera_of = {raw: index for index, raw in enumerate(self.cameras)}
         return [
             dict(
                 img_path=record.path,
-                person_id=label_of[record.person_id],
                 camera_id=camera_of[record.camera_id],
                 is_query=is_query,
-                **attributes_of.get(record.person_id, {}),
+                **known_of.get(record.person_id, {}),
             )
             for part, is_query in parts
             for record in part

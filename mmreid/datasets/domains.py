@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS
+from mmreid.structures.batch_info import UNKNOWN_PERSON
 
 from .base import BaseReIDDataset
 
@@ -205,7 +206,13 @@ class DomainDataset(Dataset):
         configs = [
             {**config, 'labelled': True} for config in self._configs[name]
         ]
-        labelled = DomainDataset(**{name: configs})
+        try:
+            labelled = DomainDataset(**{name: configs})
+        except InputError as error:
+            raise InputError(
+                f'The {name} images have no identities to compare with: '
+                f'{error}'
+            ) from error
         if labelled.domains[name].num_identities < 2:
             raise InputError(
                 f'All {name} images are of one person, so every pair would be '
@@ -214,7 +221,10 @@ class DomainDataset(Dataset):
         return labelled
 
     def person_ids(self, name: str) -> np.ndarray:
-        """Identities of a domain's images, (N,), -1 without labels."""
+        """Identities of a domain's images, (N,).
+
+        Without labels, each is ``UNKNOWN_PERSON``.
+        """
         return self._column(name, 'person_id')
 
     def camera_ids(self, name: str) -> np.ndarray:
@@ -236,7 +246,8 @@ class DomainDataset(Dataset):
 
         Returns:
             dict: The data set's entry with ``domain``, the domain's number;
-            ``sample_idx`` counts inside the domain, ids are shifted, and
+            ``sample_idx`` counts inside the domain, ids are shifted,
+            ``person_id`` of an unlabelled domain is ``UNKNOWN_PERSON``, and
             ``attributes`` of a domain that has none are -1 if another has
             them.
         """
@@ -276,7 +287,10 @@ class DomainDataset(Dataset):
         sample['sample_idx'] += start
         if sample.get('skipped_idx', -1) >= 0:
             sample['skipped_idx'] += start
-        sample['person_id'] += person
+        if 'person_id' in sample:
+            sample['person_id'] += person
+        else:
+            sample['person_id'] = UNKNOWN_PERSON
         sample['camera_id'] += camera
         if self.attribute_names and 'attributes' not in sample:
             sample['attributes'] = (-1,) * len(self.attribute_names)

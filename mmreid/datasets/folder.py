@@ -13,8 +13,6 @@ from mmreid.registry import DATASETS
 from .base import IMAGE_SUFFIXES, BaseReIDDataset, Record, first_three
 from .image_list import find_images
 
-# The base class wants a person for every image; without labels it is erased.
-NOBODY = 0
 ONE_CAMERA = 'camera'
 
 
@@ -104,7 +102,7 @@ class ReIDFolder(BaseReIDDataset):
         self._log(Counter(camera for camera, _ in named))
         camera_of = {name: i for i, name in enumerate(names)}
         person_of = {name: i for i, name in enumerate(people, start=1)}
-        person_of[None] = NOBODY
+        person_of[None] = None
         return [
             Record(
                 os.path.join(self.data_root, path),

@@ -112,8 +112,6 @@ class ImageList(Dataset):
         image = self.images[idx]
         return dict(
             img_path='' if isinstance(image, np.ndarray) else image,
-            person_id=-1,
-            camera_id=-1,
             is_query=0,
             sample_idx=idx,
         )

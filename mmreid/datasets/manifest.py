@@ -34,7 +34,8 @@ class ReIDManifest(BaseReIDDataset):
 
     Raises:
         FileNotFoundError: If the file or images of the split are missing.
-        InputError: If a column is missing or a row is wrong, with its line.
+        InputError: If a column is missing or a row is wrong, with its line;
+            or if identities are asked for, and there is no ``person_id``.
     """
 
     METAINFO = dict(
@@ -53,6 +54,16 @@ class ReIDManifest(BaseReIDDataset):
 
     def load_records(self, split: str) -> list[Record]:
         rows = self._read_rows()
+        asker = 'labelled=True' if self.labelled else 'val_identities'
+        if (self.labelled or self.val_identities) and (
+            'person_id' not in rows[0]
+        ):
+            raise InputError(
+                f"'{self.manifest}' has no column 'person_id', so nobody is "
+                f"known, but {asker} (split '{self.split}') asks for "
+                'identities: add the column, or set labelled=False and '
+                'val_identities=0.'
+            )
         # Over all rows, so that ids mean the same in every split.
         person_of = _numbering(
             [row['person_id'] for row in rows if 'person_id' in row]

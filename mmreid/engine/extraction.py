@@ -10,7 +10,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
+from mmreid.structures.batch_info import UNKNOWN_PERSON
 
+# What is kept of each image, the first two where they are known.
+_LABELS = ('person_id', 'camera_id', 'sample_idx')
 # Shorter work needs no progress bar.
 _SILENT_SECONDS = 3.0
 
@@ -74,10 +77,8 @@ def extract(
             data = model.data_preprocessor(dict(batch, domain=domain), False)
             features.append(model(data['inputs'], mode='tensor')[:size])
             samples = data['data_samples']
-            columns = [
-                samples[name][:size]
-                for name in ('person_id', 'camera_id', 'sample_idx')
-            ]
+            known = [name for name in _LABELS if name in samples]
+            columns = [samples[name][:size] for name in known]
             labels.append(torch.stack(columns, 1))
     finally:
         model.train(was_training)
@@ -89,13 +90,16 @@ def extract(
         interleaved = torch.stack(all_gather(rows.contiguous()), 1)
         return interleaved.flatten(0, 1)[:num]
 
-    person_id, camera_id, index = gather(labels).unbind(1)
+    columns = dict(zip(known, gather(labels).unbind(1), strict=True))
+    index, person_id = columns['sample_idx'], columns.get('person_id')
+    if person_id is not None and (person_id == UNKNOWN_PERSON).all():
+        person_id = None
     # Not of the images asked for: one may stand in for an unreadable one.
     paths = [images.get_data_info(i)['img_path'] for i in index.tolist()]
     found = FeatureSet(
         gather(features),
-        person_id if (person_id >= 0).any() else None,
-        camera_id if (camera_id >= 0).any() else None,
+        person_id,
+        columns.get('camera_id'),
         paths,
     )
     bad = (~found.features.isfinite().all(1)).nonzero().flatten()

@@ -8,6 +8,7 @@ from mmengine.dist import all_reduce, get_dist_info
 
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet, RetrievalResult
+from mmreid.structures.feature_set import count_persons
 
 from .functional import (
     AP_FORMULAS,
@@ -260,11 +261,10 @@ class Evaluation:
 
 
 def _check_persons(query: FeatureSet, gallery: FeatureSet) -> None:
-    sides = [query.known_person_id(), gallery.known_person_id()]
-    persons = torch.cat([ids.cpu() for ids in sides]).unique()
-    if len(persons) < 2:
+    person_ids = [query.known_person_id(), gallery.known_person_id()]
+    if count_persons(query, gallery) == 1:
         raise InputError(
-            f'All images have the person id {persons.tolist()}, so every '
+            f'All images have the person id {person_ids[0][0]}, so every '
             'match would be right and the score 100: score images whose '
             'persons are known, or look at unlabelled ones by '
             'ReIDInferencer.draw.'

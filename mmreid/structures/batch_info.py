@@ -2,6 +2,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+UNKNOWN_PERSON = -1
+"""In a batch of several domains, the person on an image of an unlabelled one.
+
+Data sets keep no person for such an image at all; but what is collated to one
+tensor needs a number. It is nobody's: persons count from 0.
+"""
+
 
 @dataclass(frozen=True)
 class BatchInfo:

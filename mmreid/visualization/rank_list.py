@@ -11,6 +11,7 @@ from torch import Tensor
 from mmreid.datasets.transforms import read_image
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
+from mmreid.structures.feature_set import count_persons
 
 __all__ = ['draw_rank_list']
 
@@ -33,8 +34,8 @@ def draw_rank_list(
 
     An image of the query's person has a green frame and a tick, another
     person's an orange-red frame and a cross. Where the persons of either set
-    are unknown, all frames are grey. Pass only the queries to be drawn: the
-    picture has one row for each.
+    are unknown, or all images show one, all frames are grey. Pass only the
+    queries to be drawn: the picture has one row for each.
 
     Args:
         query (FeatureSet): Q images with their paths. Camera ids, of either
@@ -62,9 +63,8 @@ def draw_rank_list(
             )
     neighbours = np.asarray(neighbours)
     _check(neighbours, len(query), len(gallery))
-    persons_known = all(
-        images.person_id is not None for images in (query, gallery)
-    )
+    # Of one person every neighbour would be right, whoever it shows.
+    persons_known = count_persons(query, gallery) > 1
 
     width, height = image_size
     step_x = width + 2 * _BORDER + _PAD

@@ -34,7 +34,7 @@ def said(monkeypatch):
 def rows_of(dataset, root):
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     return [
-        (os.path.relpath(i['img_path'], root), i['person_id'], i['camera_id'])
+        (os.path.relpath(i['img_path'], root), i.get('person_id'), i['camera_id'])
         for i in infos
     ]
 
@@ -53,10 +53,10 @@ def test_a_folder_per_camera(crops):
     )
     dataset = ReIDFolder(root)
     assert rows_of(dataset, root) == [
-        ('door/9.jpeg', -1, 0),
-        ('hall/8.bmp', -1, 1),
-        ('yard/2.jpg', -1, 2),
-        ('yard/night/1.PNG', -1, 2),
+        ('door/9.jpeg', None, 0),
+        ('hall/8.bmp', None, 1),
+        ('yard/2.jpg', None, 2),
+        ('yard/night/1.PNG', None, 2),
     ]
     assert dataset.num_cameras == dataset.metainfo['num_cameras'] == 3
     assert dataset.metainfo['camera_names'] == ['door', 'hall', 'yard']
@@ -75,7 +75,7 @@ def test_what_the_log_says(crops, said):
 def test_no_cameras(crops, said):
     root = crops('b.jpg', 'a.jpg', 'notes/read.txt')
     dataset = ReIDFolder(root)
-    assert rows_of(dataset, root) == [('a.jpg', -1, 0), ('b.jpg', -1, 0)]
+    assert rows_of(dataset, root) == [('a.jpg', None, 0), ('b.jpg', -1, 0)]
     assert dataset.num_cameras == 1
     assert 'one camera: there is neither a folder per camera' in said[0]
 
@@ -86,9 +86,9 @@ def test_a_pattern(crops):
     pattern = r'(?P<person>\d+)_c(?P<camera>\d+)_'
     dataset = ReIDFolder(root, pattern)
     assert rows_of(dataset, root) == [
-        ('0007_c3_1.jpg', -1, 2),
-        ('0009_c1_2.jpg', -1, 0),
-        ('c2/0007_c10_1.jpg', -1, 1),
+        ('0007_c3_1.jpg', None, 2),
+        ('0009_c1_2.jpg', None, 0),
+        ('c2/0007_c10_1.jpg', None, 1),
     ]
     assert dataset.metainfo['camera_names'] == ['1', '10', '3']
     dataset = ReIDFolder(root, pattern, labelled=True)
@@ -109,8 +109,8 @@ def test_linked_folders(crops, tmp_path):
     (tmp_path / 'disk' / 'day' / '2.jpg').touch()
     os.symlink(tmp_path / 'disk', os.path.join(root, 'yard'))
     assert rows_of(ReIDFolder(root), root) == [
-        ('door/1.jpg', -1, 0),
-        ('yard/day/2.jpg', -1, 1),
+        ('door/1.jpg', None, 0),
+        ('yard/day/2.jpg', None, 1),
     ]
 
 

@@ -367,11 +367,18 @@ def test_unlabelled_images_need_no_persons(tmp_path, suffix):
     )
     dataset = ReIDManifest(str(file), labelled=False)
     infos = [dataset.get_data_info(i) for i in range(2)]
-    assert [info['person_id'] for info in infos] == [-1, -1]
+    assert not any('person_id' in info for info in infos)
     assert [info['camera_id'] for info in infos] == [0, 1]
     assert dataset.num_identities == 0
-    with pytest.raises(InputError, match='nobody who it is.*labelled=False'):
-        ReIDManifest(str(file))
+    column = f"'{file}' has no column 'person_id'.*"
+    for kwargs in (
+        dict(labelled=True),
+        dict(labelled=True, split='query'),
+        dict(labelled=False, val_identities=1),
+        dict(labelled=False, val_identities=1, split='val'),
+    ):
+        with pytest.raises(InputError, match=column + 'labelled=False'):
+            ReIDManifest(str(file), **kwargs)
 
 
 def test_persons_of_some_rows_only(tmp_path):

@@ -106,13 +106,19 @@ def test_bad_neighbours(images, tmp_path, neighbours, message):
         draw(images, neighbours, tmp_path / 'a.png')
 
 
-@pytest.mark.parametrize('side', [0, 1])
+@pytest.mark.parametrize('side', [0, 1, 'one'])
 def test_nothing_is_judged_where_persons_are_unknown(images, tmp_path, side):
     sets = list(make_sets(images))
     options = dict(image_size=(32, 64))
     draw_rank_list(*sets, [[0, 2]], tmp_path / 'known.png', **options)
     known = cv2.imread(str(tmp_path / 'known.png'))
-    sets[side] = replace(sets[side], person_id=None)
+    if side == 'one':
+        # Or invented: then every neighbour would get a tick.
+        sets = [
+            replace(s, person_id=torch.full_like(s.person_id, 7)) for s in sets
+        ]
+    else:
+        sets[side] = replace(sets[side], person_id=None)
     draw_rank_list(*sets, [[0, 2]], tmp_path / 'a.png', **options)
     picture = cv2.imread(str(tmp_path / 'a.png'))[..., ::-1]
     assert len(frames(picture, GREY)) == 3

@@ -120,6 +120,11 @@ def main() -> None:
     for cfg, checkpoint in panels:
         init_default_scope(cfg.default_scope)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        if not dataset.labelled:
+            raise InputError(
+                f"The test set of '{cfg.filename}' has no identities "
+                '(labelled=False), by which the points are coloured.'
+            )
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         if not shown:
             persons = choose_persons(infos, args.identities, args.seed)

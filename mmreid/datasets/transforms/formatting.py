@@ -12,14 +12,16 @@ from mmreid.registry import TRANSFORMS
 class PackReIDInputs(BaseTransform):
     """Pack an item so that it is cheap to hand from a worker to the loop.
 
-    Required keys: ``img``, uint8 of shape (H, W, 3), ``person_id``,
-    ``camera_id``, ``sample_idx`` and ``is_query``.
+    Required keys: ``img``, uint8 of shape (H, W, 3), ``sample_idx`` and
+    ``is_query``. Optional keys: ``person_id`` and ``camera_id``, which images
+    of unknown persons or cameras do not have, and ``attributes``.
 
     The result is ``dict(inputs, data_samples)``: ``inputs`` is a contiguous
     uint8 tensor of shape (3, H, W), in the channel order of ``img`` (BGR),
-    and ``data_samples`` a dict of the integers ``person_id``, ``camera_id``,
-    ``sample_idx``, ``is_query`` and ``skipped_idx``. The latter is -1, or the
-    index of the unreadable image in whose place this one is delivered.
+    and ``data_samples`` a dict of the integers ``sample_idx``, ``is_query``,
+    ``skipped_idx`` and, where they are known, ``person_id`` and
+    ``camera_id``. ``skipped_idx`` is -1, or the index of the unreadable image
+    in whose place this one is delivered.
     MMEngine's ``default_collate`` makes int64 tensors of shape (N, ) of them.
     If there are ``attributes``, m integers, they become an int64 array of
     shape (m, ), and a tensor of shape (N, m).
@@ -40,7 +42,10 @@ class PackReIDInputs(BaseTransform):
         # file descriptor of its own.
         data_samples = {
             key: int(results[key])
-            for key in ('person_id', 'camera_id', 'sample_idx', 'is_query')
+            for key in (
+                *('sample_idx', 'is_query'),
+                *(k for k in ('person_id', 'camera_id') if k in results),
+            )
         }
         data_samples['skipped_idx'] = int(results.get('skipped_idx', -1))
         if 'attributes' in results:

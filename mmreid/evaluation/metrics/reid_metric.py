@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -8,6 +9,7 @@ from torch import Tensor
 from mmreid.errors import InputError
 from mmreid.registry import METRICS
 from mmreid.structures import FeatureSet
+from mmreid.structures.batch_info import UNKNOWN_PERSON
 
 from ..evaluate import Evaluation, format_table
 from ..features import save_features
@@ -53,6 +55,20 @@ class ReIDMetric(PerImageMetric):
         self.evaluation = Evaluation(**kwargs)
         self.device = device
         self.save_features = save_features
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            # Of one domain of several, each is nobody.
+            persons = sample.get('person_id', UNKNOWN_PERSON)
+            if (torch.as_tensor(persons) == UNKNOWN_PERSON).any():
+                raise InputError(
+                    'ReIDMetric got images of unknown persons, so no match is '
+                    'right or wrong: score a data set with labelled=True '
+                    "(and let the model's predict keep person_id). Unlabelled "
+                    'images have features (tools/extract.py), and can be '
+                    'looked at (ReIDInferencer.draw).'
+                )
+        super().process(data_batch, data_samples)
 
     def rows(self, sample: Mapping) -> tuple[Tensor, Tensor]:
         """Keep ``features`` (N, D) and the labels (N, 5)."""
