@@ -372,15 +372,24 @@ class BaseReIDDataset(BaseDataset):
             list[Record]: The images, sorted by name.
 
         Raises:
-            FileNotFoundError: If there is no image.
+            FileNotFoundError: If there is no image, or a link to none.
             InputError: If a name does not match.
         """
-        names = sorted(
-            name
-            for name in os.listdir(folder)
-            if name.lower().endswith(IMAGE_SUFFIXES)
-            and not name.startswith('.')
-        )
+        with os.scandir(folder) as entries:
+            is_file = {
+                entry.name: entry.is_file()  # free, but for links
+                for entry in entries
+                if entry.name.lower().endswith(IMAGE_SUFFIXES)
+                and not entry.name.startswith('.')
+            }
+        names = sorted(is_file)
+        absent = [name for name in names if not is_file[name]]
+        if absent:
+            raise FileNotFoundError(
+                f'{self._title}: {len(absent)} of {len(names)} images in '
+                f"'{folder}' are links to nothing, or no files: "
+                f'{first_three(absent)}; unpack the data set again.'
+            )
         matches = [re.match(self.name_regex, name) for name in names]
         self.check_names(
             [n for n, m in zip(names, matches, strict=True) if m is None],

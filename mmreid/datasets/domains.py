@@ -71,7 +71,9 @@ class DomainDataset(Dataset):
         domains (dict[str, Domain]): The domains by name.
 
     Raises:
-        InputError: If there is no domain, or one without a data set; if a
+        OSError: If files of a data set are missing.
+        InputError: If there is no domain, or one without a data set; if
+            several data sets cannot be read, all of which it names; if a
             domain's data sets are not all labelled or all not, or differ in
             their attributes; if a labelled one is no training split; or if
             two data sets share images.
@@ -93,6 +95,7 @@ class DomainDataset(Dataset):
         common = {} if pipeline is None else dict(pipeline=pipeline)
         self._datasets_of: dict[str, list[BaseReIDDataset]] = {}
         self._configs: dict[str, list[dict]] = {}
+        problems = []
         for name in sorted(domains):
             configs = domains[name]
             if configs is None:
@@ -105,10 +108,17 @@ class DomainDataset(Dataset):
                 )
             configs = [{**common, **config} for config in configs]
             self._configs[name] = copy.deepcopy(configs)
-            datasets = [DATASETS.build(config) for config in configs]
-            _check_labels(name, datasets)
-            _check_attributes(name, datasets)
+            datasets = []
+            for config in configs:
+                try:
+                    datasets.append(DATASETS.build(config))
+                except (InputError, OSError) as error:
+                    problems.append(error)
+            if not problems:
+                _check_labels(name, datasets)
+                _check_attributes(name, datasets)
             self._datasets_of[name] = datasets
+        _raise_all(problems)
         if not self._datasets_of:
             raise InputError(
                 'The training data must name at least one domain, such as '
@@ -313,6 +323,17 @@ class DomainImages(Dataset):
 
     def __getitem__(self, idx: int) -> dict:
         return self.dataset[self.span[idx]]
+
+
+def _raise_all(problems: Sequence[Exception]) -> None:
+    """Raise what is wrong with data sets: all of it, not one per start."""
+    if len(problems) > 1:
+        lines = [f'  {number}. {p}' for number, p in enumerate(problems, 1)]
+        raise InputError(
+            '\n'.join([f'{len(problems)} data sets cannot be read:', *lines])
+        ) from problems[0]
+    if problems:
+        raise problems[0]
 
 
 def _check_labels(name: str, datasets: Sequence[BaseReIDDataset]) -> None:

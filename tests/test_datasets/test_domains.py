@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import ConfigDict
 
 from mmreid.datasets import DomainDataset
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 
 PIPELINE = [dict(type='LoadReIDImage'), dict(type='PackReIDInputs')]
@@ -250,3 +251,22 @@ def test_shared_images_are_refused(root):
         target=own(root) | dict(ann_file=str(other), labelled=False),
     )
     assert len(dataset) == 3
+
+
+def test_all_that_is_wrong_is_said_at_once(root, tmp_path):
+    gone, absent = tmp_path / 'gone', tmp_path / 'absent.csv'
+    with pytest.raises(InputError) as error:
+        DomainDataset(
+            source=[
+                cuhk01(root) | dict(data_root=str(gone)),
+                own(root) | dict(ann_file=str(absent)),
+            ],
+            target=own(root) | dict(split='nonsense', labelled=False),
+        )
+    message = str(error.value)
+    assert message.startswith('3 data sets cannot be read:')
+    for part in (str(gone), str(absent), 'nonsense'):
+        assert part in message
+    # One alone, as it is.
+    with pytest.raises(FileNotFoundError, match='absent.csv'):
+        DomainDataset(source=own(root) | dict(ann_file=str(absent)))

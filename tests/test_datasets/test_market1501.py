@@ -167,3 +167,15 @@ def test_real_counts():
     val = Market1501(root, split='val', **kwargs)
     assert (train.num_identities, val.num_identities) == (600, 151)
     assert len(train) + len(val) == 12_936
+
+
+def test_links_to_nothing_are_missing_images(tmp_path):
+    folder = tmp_path / 'bounding_box_train'
+    folder.mkdir()
+    for number in range(4):
+        (folder / f'{number:04d}_c1s1_000001_00.jpg').symlink_to('nothing')
+    (folder / '0005_c1s1_000001_00.jpg').mkdir()
+    (folder / '0006_c1s1_000001_00.jpg').touch()
+    with pytest.raises(FileNotFoundError, match='5 of 6 images') as error:
+        Market1501(str(tmp_path))
+    assert '0002_c1' in str(error.value) and '0003_c1' not in str(error.value)
