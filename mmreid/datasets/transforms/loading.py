@@ -67,13 +67,17 @@ def read_image(
         with open(path, 'rb') as file:
             return decode_image(file.read(), max_pixels)
     except (OSError, ValueError, cv2.error) as error:
-        reason = getattr(error, 'strerror', None) or str(error).strip()
         # One argument, because a loader's worker hands the class and
         # its message to the main process, which builds it anew.
         raise UnreadableImageError(
-            f"Image '{path}' cannot be read: {reason}. Restore it, remove "
-            "it, or let on_error='skip' of the data set pass over it."
+            f"Image '{path}' cannot be read: {reason_of(error)}. Restore it, "
+            "remove it, or let on_error='skip' of the data set pass over it."
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Why an image cannot be read, without the file's name."""
+    return getattr(error, 'strerror', None) or str(error).strip()
 
 
 def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
