@@ -13,6 +13,9 @@ import hashlib
 import json
 import os
 import os.path as osp
+import sys
+import time
+from datetime import timedelta
 
 import numpy as np
 from mmengine.config import Config
@@ -315,10 +318,17 @@ def main() -> None:
     ]
     # Looked up before any rank can finish one, so that all agree.
     unfinished = [i for i, file in enumerate(files) if not osp.exists(file)]
-    for index in unfinished:
+    start = time.monotonic()
+    for done, index in enumerate(unfinished, start=1):
         metrics = run_split(cfg, index, args)
         if is_main_process():
             write_json(metrics, files[index])
+            each = (time.monotonic() - start) / done
+            left = timedelta(seconds=round(each * (len(unfinished) - done)))
+            print(
+                f'Split {index + 1} of {args.splits} is done, {left} left.',
+                file=sys.stderr,
+            )
     if not is_main_process():
         return
 

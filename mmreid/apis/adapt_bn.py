@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
 from mmreid.errors import InputError
+from mmreid.utils.progress import progress
 
 
 @torch.no_grad()
@@ -65,8 +66,10 @@ def adapt_bn(
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average over batches
-    for batch in loader:
-        model(**model.data_preprocessor(batch, False))
+    with progress('Statistics of the batch norms', len(loader)) as advance:
+        for batch in loader:
+            model(**model.data_preprocessor(batch, False))
+            advance()
     for norm, old in zip(norms, before, strict=True):
         norm.momentum = old.momentum
         if norm.num_batches_tracked == 0:

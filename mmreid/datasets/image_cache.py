@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shutil
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,9 @@ import cv2
 import numpy as np
 from filelock import FileLock
 from mmcv.transforms import Resize
-from rich.progress import Progress
 
 from mmreid.errors import InputError
+from mmreid.utils.progress import progress
 
 from .transforms import LoadReIDImage, PackReIDInputs, UnreadableImageError
 
@@ -30,8 +29,6 @@ CACHEABLE = (LoadReIDImage, Resize)
 CHECKSUM, BLOCK = 4, 1 << 24
 # Images in memory while building.
 CHUNK = 512
-# Seconds that a building without a progress bar may take.
-PATIENCE = 3
 
 
 def cached_steps(transforms: Sequence[Callable]) -> int:
@@ -215,16 +212,17 @@ class ImageCache:
         # and what a killed process left does not stay.
         part = self.path.with_suffix('.part')
         part.unlink(missing_ok=True)
-        progress = Progress()
-        task = progress.add_task(
-            f'{self.path.name} ({needed / 1e9:.2f} GB)', total=len(paths)
-        )
-        begin = time.monotonic()
+        what = f'{self.path.name} ({needed / 1e9:.2f} GB)'
+        starts = range(0, len(paths), CHUNK)
         try:
             if shutil.disk_usage(part.parent).free < needed:
                 raise OSError(errno.ENOSPC, 'too little space')
             # OpenCV decodes and resizes without Python's lock.
-            with open(part, 'wb') as file, ThreadPoolExecutor() as pool:
+            with (
+                open(part, 'wb') as file,
+                ThreadPoolExecutor() as pool,
+                progress(what, len(starts), any_rank=True) as advance,
+            ):
                 header = io.BytesIO()
                 np.lib.format.write_array_header_1_0(
                     header,
@@ -236,7 +234,7 @@ class ImageCache:
                 )
                 file.write(header.getvalue())
                 checksum = zlib.crc32(header.getvalue())
-                for start in range(0, len(paths), CHUNK):
+                for start in starts:
                     chunk = paths[start : start + CHUNK]
                     images = pool.map(load, chunk)
                     for path, image in zip(chunk, images, strict=True):
@@ -244,9 +242,7 @@ class ImageCache:
                         record['image'] = _checked(image, first, path)
                         file.write(record)
                         checksum = zlib.crc32(record, checksum)
-                    progress.advance(task, len(chunk))
-                    if time.monotonic() > begin + PATIENCE:
-                        progress.start()
+                    advance()
                 file.write(checksum.to_bytes(CHECKSUM, 'big'))
                 file.flush()
                 os.fsync(file.fileno())
@@ -260,9 +256,6 @@ class ImageCache:
                     'or leave it out.'
                 ) from error
             raise
-        finally:
-            if progress.live.is_started:  # Else this prints an empty line.
-                progress.stop()
 
 
 def _checked(

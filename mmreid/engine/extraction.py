@@ -1,21 +1,17 @@
-import time
-
 import torch
 from mmengine.dataset import default_collate
-from mmengine.dist import all_gather, get_dist_info, is_main_process
+from mmengine.dist import all_gather, get_dist_info
 from mmengine.model import is_model_wrapper
-from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 from mmreid.structures.batch_info import UNKNOWN_PERSON
+from mmreid.utils.progress import progress
 
 # What is kept of each image, the first two where they are known.
 _LABELS = ('person_id', 'camera_id', 'sample_idx')
-# Shorter work needs no progress bar.
-_SILENT_SECONDS = 3.0
 
 
 @torch.no_grad()
@@ -69,17 +65,21 @@ def extract(
     was_training = model.training
     model.eval()
     features, labels = [], []
+    what = f'Features of {num} {f"{domain} " if domain else ""}images'
     try:
-        for batch in _progress(loader):
-            size = len(batch['inputs'])
-            if share > batch_size:
-                fill_batch(batch, batch_size)
-            data = model.data_preprocessor(dict(batch, domain=domain), False)
-            features.append(model(data['inputs'], mode='tensor')[:size])
-            samples = data['data_samples']
-            known = [name for name in _LABELS if name in samples]
-            columns = [samples[name][:size] for name in known]
-            labels.append(torch.stack(columns, 1))
+        with progress(what, len(loader)) as advance:
+            for batch in loader:
+                size = len(batch['inputs'])
+                if share > batch_size:
+                    fill_batch(batch, batch_size)
+                batch['domain'] = domain
+                data = model.data_preprocessor(batch, False)
+                features.append(model(data['inputs'], mode='tensor')[:size])
+                samples = data['data_samples']
+                known = [name for name in _LABELS if name in samples]
+                columns = [samples[name][:size] for name in known]
+                labels.append(torch.stack(columns, 1))
+                advance()
     finally:
         model.train(was_training)
 
@@ -132,19 +132,3 @@ def fill_batch(batch: dict, size: int) -> None:
     batch['data_samples'] = {
         name: values[index] for name, values in batch['data_samples'].items()
     }
-
-
-def _progress(loader: DataLoader):
-    """The loader's batches, with a bar once they have taken some seconds."""
-    start, batches = time.monotonic(), iter(loader)
-    for done, batch in enumerate(batches, start=1):
-        yield batch
-        if time.monotonic() - start > _SILENT_SECONDS:
-            yield from track(
-                batches,
-                'Extracting features',
-                total=len(loader),
-                completed=done,
-                transient=True,
-                disable=not is_main_process(),
-            )

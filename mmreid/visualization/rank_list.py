@@ -12,6 +12,7 @@ from mmreid.datasets.transforms import read_image
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 from mmreid.structures.feature_set import count_persons
+from mmreid.utils.progress import progress
 
 __all__ = ['draw_rank_list']
 
@@ -92,35 +93,39 @@ def draw_rank_list(
         centre = left(rank) + _BORDER + width / 2
         text(centre, top - 12, str(rank) if rank else 'query', size=9)
 
-    for row, found in enumerate(neighbours):
-        y = top + row * step_y
-        for rank, index in enumerate([row, *found]):
-            images = gallery if rank else query
-            x = left(rank)
-            inner = np.s_[
-                y + _BORDER : y + _BORDER + height,
-                x + _BORDER : x + _BORDER + width,
-            ]
-            if index < 0:
-                canvas[inner] = _EMPTY
-                continue
-            color, is_judged = _NEUTRAL, rank > 0 and persons_known
-            if is_judged:
-                right = bool(gallery.person_id[index] == query.person_id[row])
-                color = _RIGHT if right else _WRONG
-            frame = canvas[
-                y : y + height + 2 * _BORDER, x : x + width + 2 * _BORDER
-            ]
-            frame[:] = _rgb(color)
-            canvas[inner] = _read(images.paths[index], image_size)
-            if is_judged:
-                _mark(axes, x + _BORDER + 9, y + _BORDER + 9, right)
-            if images.camera_id is not None:
-                text(
-                    x + _BORDER + width / 2,
-                    y + height + 2 * _BORDER + _CAPTION / 2,
-                    f'camera {int(images.camera_id[index])}',
-                )
+    with progress(f'Drawing {len(query)} rows', len(query)) as advance:
+        for row, found in enumerate(neighbours):
+            y = top + row * step_y
+            for rank, index in enumerate([row, *found]):
+                images = gallery if rank else query
+                x = left(rank)
+                inner = np.s_[
+                    y + _BORDER : y + _BORDER + height,
+                    x + _BORDER : x + _BORDER + width,
+                ]
+                if index < 0:
+                    canvas[inner] = _EMPTY
+                    continue
+                color, is_judged = _NEUTRAL, rank > 0 and persons_known
+                if is_judged:
+                    right = bool(
+                        gallery.person_id[index] == query.person_id[row]
+                    )
+                    color = _RIGHT if right else _WRONG
+                frame = canvas[
+                    y : y + height + 2 * _BORDER, x : x + width + 2 * _BORDER
+                ]
+                frame[:] = _rgb(color)
+                canvas[inner] = _read(images.paths[index], image_size)
+                if is_judged:
+                    _mark(axes, x + _BORDER + 9, y + _BORDER + 9, right)
+                if images.camera_id is not None:
+                    text(
+                        x + _BORDER + width / 2,
+                        y + height + 2 * _BORDER + _CAPTION / 2,
+                        f'camera {int(images.camera_id[index])}',
+                    )
+            advance()
 
     if persons_known:
         y = total_height - 20

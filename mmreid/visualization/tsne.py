@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from rich.console import Console
 from torch import Tensor
 
 from mmreid.errors import InputError
@@ -48,11 +49,14 @@ def embed_tsne(features: Tensor, metric: str = 'cosine') -> np.ndarray:
     features = features.detach().cpu().float()
     if metric == 'cosine':
         features = F.normalize(features)
-    return TSNE(
+    tsne = TSNE(
         perplexity=min(30, (len(features) - 1) / 3),
         init='pca',
         random_state=0,
-    ).fit_transform(features.numpy())
+    )
+    # How far it is, scikit-learn does not tell.
+    with Console(stderr=True).status(f't-SNE of {len(features)} images'):
+        return tsne.fit_transform(features.numpy())
 
 
 def draw_tsne(

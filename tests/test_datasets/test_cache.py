@@ -19,6 +19,7 @@ from mmreid.datasets.image_cache import ImageCache
 from mmreid.datasets.transforms import LoadReIDImage, UnreadableImageError
 from mmreid.errors import InputError
 from mmreid.registry import TRANSFORMS
+from mmreid.utils import progress
 
 NUM = 7
 LOAD, PACK = dict(type='LoadReIDImage'), dict(type='PackReIDInputs')
@@ -360,15 +361,15 @@ def test_finished_cache_needs_no_writing(root, cache_dir, monkeypatch):
     assert_equal([build(root, cache_dir)[1]], [build(root)[1]])
 
 
-def test_progress_bar_of_long_builds_only(
-    root, cache_dir, monkeypatch, capsys
-):
+def test_long_builds_show_their_progress(root, cache_dir, monkeypatch, capsys):
     build(root, cache_dir)
-    assert capsys.readouterr().out == ''
-    monkeypatch.setattr(image_cache, 'PATIENCE', 0)
+    assert capsys.readouterr() == ('', '')
+    monkeypatch.setattr(progress, 'PATIENCE', 0)
+    monkeypatch.setattr(progress, 'LINE_INTERVAL', 0)
     monkeypatch.setattr(image_cache, 'CHUNK', 2)
     build(root, cache_dir, pipeline=[LOAD, resize(4, 4), PACK])
-    assert '100%' in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert out == '' and '%, 0:00:00 left' in err
 
 
 # Unreadable images

@@ -34,7 +34,11 @@ def said(monkeypatch):
 def rows_of(dataset, root):
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     return [
-        (os.path.relpath(i['img_path'], root), i.get('person_id'), i['camera_id'])
+        (
+            os.path.relpath(i['img_path'], root),
+            i.get('person_id'),
+            i['camera_id'],
+        )
         for i in infos
     ]
 

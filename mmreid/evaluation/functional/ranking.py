@@ -16,6 +16,7 @@ from torch import Tensor
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet, RetrievalResult
 from mmreid.structures.feature_set import check_labels
+from mmreid.utils.progress import progress
 
 from .average_precision import AP_FORMULAS, average_precision
 from .distance import (
@@ -163,42 +164,47 @@ def rank(
         distances=empty(*shape, dtype=torch.float64),
         correct=empty(*shape, dtype=torch.bool),
     )
-    for rows in query_blocks(distance.shape, chunk_size, shard):
-        scores = distance.block(rows)
-        row, number, image, ignored = who.same_person(rows)
-        own = scores[row, image].masked_fill(ignored, torch.inf)
-        who.hide(scores, rows)
-        if num_neighbours:
-            scores[row, image] = own
-            k = min(num_neighbours, num_gallery)
-            nearest = scores.topk(k, largest=False)
-            found = nearest.values.isfinite()
-            result.neighbours[rows] = -1
-            result.neighbours[rows, :k] = nearest.indices.where(found, -1)
-            result.distances[rows] = torch.inf
-            result.distances[rows, :k] = distance.to_distances(
-                nearest.values, rows
-            ).to(result.distances)
-            match = torch.zeros_like(scores, dtype=torch.bool)
-            match[row, image] = True
-            result.correct[rows, :k] = match.gather(1, nearest.indices) & found
+    blocks = list(query_blocks(distance.shape, chunk_size, shard))
+    with progress(f'Ranking for {num_query} queries', len(blocks)) as advance:
+        for rows in blocks:
+            scores = distance.block(rows)
+            row, number, image, ignored = who.same_person(rows)
+            own = scores[row, image].masked_fill(ignored, torch.inf)
+            who.hide(scores, rows)
+            if num_neighbours:
+                scores[row, image] = own
+                k = min(num_neighbours, num_gallery)
+                nearest = scores.topk(k, largest=False)
+                found = nearest.values.isfinite()
+                result.neighbours[rows] = -1
+                result.neighbours[rows, :k] = nearest.indices.where(found, -1)
+                result.distances[rows] = torch.inf
+                result.distances[rows, :k] = distance.to_distances(
+                    nearest.values, rows
+                ).to(result.distances)
+                match = torch.zeros_like(scores, dtype=torch.bool)
+                match[row, image] = True
+                result.correct[rows, :k] = (
+                    match.gather(1, nearest.indices) & found
+                )
 
-        num_slots = int(number.max()) + 1 if len(number) else 1
-        matches = scores.new_full((len(scores), num_slots), torch.inf)
-        matches[row, number] = own
-        matches = matches.sort(dim=1).values
-        num_matches = matches.isfinite().sum(1)
-        # Beyond every true match, the query's own person counts for nobody.
-        scores[row, image] = torch.inf
-        position = _count_ahead(scores, matches, ties)
-        position += torch.arange(num_slots, device=device)
+            num_slots = int(number.max()) + 1 if len(number) else 1
+            matches = scores.new_full((len(scores), num_slots), torch.inf)
+            matches[row, number] = own
+            matches = matches.sort(dim=1).values
+            num_matches = matches.isfinite().sum(1)
+            # Beyond every true match, the query's person counts for nobody.
+            scores[row, image] = torch.inf
+            position = _count_ahead(scores, matches, ties)
+            position += torch.arange(num_slots, device=device)
 
-        last = (num_matches - 1).clamp(min=0)[:, None]
-        result.valid[rows] = num_matches > 0
-        result.ap[rows] = average_precision(position, num_matches, ap)
-        rank_of_last = position.gather(1, last)[:, 0] + 1
-        result.inp[rows] = num_matches.double() / rank_of_last
-        result.first_rank[rows] = (position[:, 0] + 1) * (num_matches > 0)
+            last = (num_matches - 1).clamp(min=0)[:, None]
+            result.valid[rows] = num_matches > 0
+            result.ap[rows] = average_precision(position, num_matches, ap)
+            rank_of_last = position.gather(1, last)[:, 0] + 1
+            result.inp[rows] = num_matches.double() / rank_of_last
+            result.first_rank[rows] = (position[:, 0] + 1) * (num_matches > 0)
+            advance()
     return result
 
 

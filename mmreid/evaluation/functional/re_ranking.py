@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
+from mmreid.utils.progress import progress
 
 from .distance import (
     EqualColumns,
@@ -253,11 +254,14 @@ class KReciprocalDistance:
         neighbours = np.empty((num, k), np.int32)
         scale = torch.empty_like(self._row)
         equal_columns = EqualColumns(self._features)
-        for rows in query_blocks((num, num), chunk_size, (0, 1)):
-            scores = equal_columns(self._scores(rows))
-            scale[rows] = scores.amax(1) + self._row[rows]
-            scores.diagonal(rows.start).fill_(-torch.inf)
-            neighbours[rows] = _nearest(scores, k).cpu().numpy()
+        blocks = list(query_blocks((num, num), chunk_size, (0, 1)))
+        with progress(f'Neighbours of {num} images', len(blocks)) as advance:
+            for rows in blocks:
+                scores = equal_columns(self._scores(rows))
+                scale[rows] = scores.amax(1) + self._row[rows]
+                scores.diagonal(rows.start).fill_(-torch.inf)
+                neighbours[rows] = _nearest(scores, k).cpu().numpy()
+                advance()
         # Where all images are one, all distances are 0.
         self._scale = scale.where(scale > 0, 1)
         return neighbours

@@ -8,6 +8,7 @@ from mmengine.dist import all_gather, get_dist_info
 from torch import Tensor
 
 from mmreid.errors import InputError
+from mmreid.utils.progress import progress
 
 # Below it, float32 leaves an agreement less than four digits.
 FINE_BELOW = 2.0**-10
@@ -73,13 +74,16 @@ def kth_largest_agreement(
     fine = soft_multilabel.dtype == torch.float64
     blocks = list(_blocks(ceil(num / chunk_size)))
     best, least = soft_multilabel.new_empty(0, dtype=torch.float32), -1.0
-    for block in blocks[rank::world_size]:
-        agreement = _agreement(soft_multilabel, *block, fine)
-        # Another pair at the least of the k changes nothing.
-        best = torch.cat([best, agreement[agreement > least]])
-        if len(best) >= 2 * k:
-            best = best.topk(k, sorted=False).values
-            least = best.min()
+    blocks = blocks[rank::world_size]
+    with progress(f'Agreements of {num} images', len(blocks)) as advance:
+        for block in blocks:
+            agreement = _agreement(soft_multilabel, *block, fine)
+            # Another pair at the least of the k changes nothing.
+            best = torch.cat([best, agreement[agreement > least]])
+            if len(best) >= 2 * k:
+                best = best.topk(k, sorted=False).values
+                least = best.min()
+            advance()
     if world_size > 1:
         # As many on each rank; no agreement is -1.
         best = best.topk(min(k, len(best))).values
