@@ -28,8 +28,10 @@ demo-smoke: $(STAMP)
 	$(BIN)/python tools/demo.py --config configs/tj_aidl/tj_aidl_demo.py \
 		--work-dir work_dirs/demo_tj_aidl_smoke --smoke
 
+# A process per core and file, of one thread each.
 test: $(STAMP)
-	$(BIN)/python -m pytest -m 'not slow and not real_data'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
+		-m 'not slow and not real_data'
 
 # Tests that train for more than some seconds.
 test-slow: $(STAMP)
