@@ -11,6 +11,8 @@ import tiny_mar
 from mmengine.config import Config
 
 from mmreid.registry import DATASETS, MODELS
+from mmreid.utils import read_config
+from mmreid.utils.package_files import locate_config
 
 DOCS = Path(tiny_mar.ROOT, 'docs')
 
@@ -82,3 +84,18 @@ def test_links_between_pages():
         for link in re.findall(r'\]\(([^)#]+)[^)]*\)', page.read_text()):
             if not link.startswith('http'):
                 assert (page.parent / link).exists(), (page.name, link)
+
+
+def test_configs_that_pages_name(folder):
+    """Those of the package are there, and what inherits them can be read."""
+    found = set()
+    for page in [*DOCS.glob('*.md'), DOCS.parent / 'README.md']:
+        found |= set(re.findall(r'mmreid::[\w/-]+\.py', page.read_text()))
+    found.remove('mmreid::mar/NAME.py')
+    assert len(found) >= 2
+    for path in found:
+        assert os.path.isfile(locate_config(path))
+    (folder / 'own.py').write_text(blocks_of('own_cameras.md')[0])
+    cfg = read_config('own.py')
+    assert cfg.train_dataloader.dataset.source.ann_file == 'people.csv'
+    assert cfg.train_dataloader.dataset.target.type == 'ReIDFolder'
