@@ -56,7 +56,9 @@ def test_the_trial_is_of_the_whole_size(tiny_config, monkeypatch):
 
     def note(self, stage, extract):
         if stage == 'main':
-            target = extract('target')
+            source, target = extract('source'), extract('target')
+            assert source.person_id.unique().tolist() == [*range(6)]
+            assert target.person_id is None
             sizes.append((len(target), len(target.features.unique(dim=0))))
             assert target.features.isfinite().all()
             assert torch.equal(target.features, extract('target').features)
@@ -64,5 +66,6 @@ def test_the_trial_is_of_the_whole_size(tiny_config, monkeypatch):
 
     monkeypatch.setattr(MAR, 'prepare_stage', note)
     monkeypatch.setattr('mmreid.engine.runner.trial_loop.NUM_IMAGES', 5)
-    dry_run(tiny_config())
+    # Which reads the features of both.
+    dry_run(tiny_config(model__head__scale='auto'))
     assert sizes == [(21, 21)]

@@ -63,6 +63,14 @@ def test_stops_as_asked_and_resumes_bit_for_bit(
     assert (tmp_path / 'stage_pretrain.pth').exists()
 
 
+def test_an_error_leaves_the_signals_as_they_were(benchmark, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    kill = dict(type='KillHook', event='after_train_iter', at=2)
+    with pytest.raises(tiny_mar.Killed):
+        train(config(benchmark, tmp_path, kill))
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_second_signal_ends_the_process(benchmark, tmp_path):
     hooks = [dict(type='AskHook', at=2, signal=2) for _ in range(2)]
     with pytest.raises(KeyboardInterrupt):

@@ -98,9 +98,12 @@ class InterruptionHook(Hook):
             )
             runner.train_loop.stop_training = True
 
-    def after_train(self, runner) -> None:
-        """Leave the signals as they were."""
+    def leave_train(self, runner) -> None:
+        """Leave the signals as they were, however the training ended."""
         self._stop_listening()
+
+    def after_train(self, runner) -> None:
+        """Leave the other ranks."""
         if self._pending is not None:
             self._pending[1].wait()
             self._pending = None

@@ -64,7 +64,7 @@ class StagedTrainLoop(BaseLoop):
     data before anything trains, and hands it each batch with a
     :class:`BatchInfo`. Hooks may define ``before_stage(runner, stage)`` and
     ``after_stage(runner, stage)``; both also run when a stage is entered by
-    resuming. :class:`StageSwitchHook` must be among them.
+    resuming; and ``leave_train(runner)``, which runs however training ends. :class:`StageSwitchHook` must be among them.
 
     One loader spans a stage, except where a sampler draws by pseudo-labels:
     there each epoch has its own, made after ``before_train_epoch``.
@@ -410,7 +410,16 @@ class StagedTrainLoop(BaseLoop):
                 'or inherit configs/_base_/default_runtime.py.'
             )
         self._describe()
-        runner.call_hook('before_train')
+        try:
+            runner.call_hook('before_train')
+            self._run_stages()
+            runner.call_hook('after_train')
+        finally:
+            runner.call_hook('leave_train')
+        return runner.model
+
+    def _run_stages(self) -> None:
+        runner = self.runner
         while self._iter < self.max_iters and not self.stop_training:
             stage = self.stage
             self.enter(stage)
@@ -419,8 +428,6 @@ class StagedTrainLoop(BaseLoop):
             with _explain_lost_worker():
                 self._run_stage(stage)
             runner.call_hook('after_stage', stage=stage)
-        runner.call_hook('after_train')
-        return runner.model
 
     def _describe(self) -> None:
         """Say what trains on what."""

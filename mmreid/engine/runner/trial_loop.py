@@ -66,13 +66,16 @@ class TrialLoop(StagedTrainLoop):
         generator = torch.Generator().manual_seed(self.runner.seed)
         noise = torch.randn(features.shape, generator=generator)
         scale = 0.1 * found.features.std()
+        person_id = None
+        if self.dataset.domains[domain].labelled:
+            person_id = torch.from_numpy(self.dataset.person_ids(domain))
+            person_id = person_id.to(features.device)
         camera_id = torch.from_numpy(self.dataset.camera_ids(domain))
         return FeatureSet(
             features + scale * noise.to(features),
-            camera_id=camera_id.to(features.device),
-            paths=[
-                images.get_data_info(i)['img_path'] for i in range(len(images))
-            ],
+            person_id,
+            camera_id.to(features.device),
+            [images.get_data_info(i)['img_path'] for i in range(len(images))],
         )
 
     def _run_iter(self, stage: Stage, data_batch: dict) -> None:
