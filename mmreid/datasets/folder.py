@@ -120,6 +120,13 @@ class ReIDFolder(BaseReIDDataset):
                 f"data_root '{self.data_root}' of ReIDFolder holds no image "
                 f'({", ".join(IMAGE_SUFFIXES)}), at any depth.'
             )
+        absent = [path for path in found if not os.path.isfile(path)]
+        if absent:
+            raise FileNotFoundError(
+                f"{len(absent)} of {len(found)} images in '{self.data_root}' "
+                f'are links to nothing: {first_three(absent)}. Mend or remove '
+                'them.'
+            )
         return [
             Path(os.path.relpath(path, self.data_root)).as_posix()
             for path in found

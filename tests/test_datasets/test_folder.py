@@ -79,7 +79,7 @@ def test_what_the_log_says(crops, said):
 def test_no_cameras(crops, said):
     root = crops('b.jpg', 'a.jpg', 'notes/read.txt')
     dataset = ReIDFolder(root)
-    assert rows_of(dataset, root) == [('a.jpg', None, 0), ('b.jpg', -1, 0)]
+    assert rows_of(dataset, root) == [('a.jpg', None, 0), ('b.jpg', None, 0)]
     assert dataset.num_cameras == 1
     assert 'one camera: there is neither a folder per camera' in said[0]
 
@@ -126,6 +126,15 @@ def test_no_images(crops, tmp_path):
         FileNotFoundError,
         match=r"'.*crops' .* no image \(.bmp, .jpeg, .jpg, .png\)",
     ):
+        ReIDFolder(root)
+
+
+def test_links_to_nothing(crops, tmp_path):
+    root = crops('door/1.jpg')
+    (tmp_path / 'crops/door/2.jpg').symlink_to('1.jpg')
+    assert len(ReIDFolder(root)) == 2
+    (tmp_path / 'crops/door/3.jpg').symlink_to('gone.jpg')
+    with pytest.raises(FileNotFoundError, match='1 of 3 images.*3.jpg'):
         ReIDFolder(root)
 
 
