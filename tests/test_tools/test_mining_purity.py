@@ -146,11 +146,16 @@ def test_table(files, run, tmp_path, capsys):
 def test_what_does_not_fit(files, run):
     _, config, checkpoint, _ = files
     batch = 'train_cfg.stages.main.batch_size'
+    target = 'train_dataloader.dataset.target'
     for arguments, message in (
         (('--batches', 0), '--batches must be 1 or more, got 0'),
         (('--ratios', 0.01), '--ratios: 0.01 of the 28 pairs of 8'),
         (('--cfg-options', f'{batch}.target=22'), 'only 21'),
         (('--cfg-options', f'{batch}.target=0'), "tiny.py' mines nothing"),
+        (
+            ('--cfg-options', f'{target}.type=ReIDFolder'),
+            'target images have no identities .*ReIDFolder',
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             run(config, checkpoint, *arguments)

@@ -138,12 +138,18 @@ def test_what_does_not_fit(files, run, tmp_path):
         "_base_ = 'tiny.py'\ntest_dataloader = dict("
         'dataset=dict(indices=range(18)))\n'
     )
+    unlabelled = 'test_dataloader.dataset.labelled=False'
     for arguments, error, message in (
         ((checkpoint, '--identities', 6), ValueError, 'is 6.* 2 and 5'),
         ((checkpoint, '--identities', 1), ValueError, 'is 1.* 2 and 5'),
         ((f'{other}:{checkpoint}',), ValueError, 'between 2 and 0'),
         ((checkpoint, '--names', 'a', 'b'), ValueError, 'checkpoint, 1, got'),
         ((checkpoint, '--val'), ValueError, 'no val_dataloader'),
+        (
+            (checkpoint, '--cfg-options', unlabelled),
+            ValueError,
+            "tiny.py' has no identities",
+        ),
         (
             (tmp_path / 'no.pth', '--identities', 2),
             FileNotFoundError,
