@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import cv2
 from mmengine.config import Config
-from rich.progress import Progress
 
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS
+from mmreid.utils.progress import progress
 
 from .base import BaseReIDDataset, first_three
 from .image_list import list_images
@@ -296,13 +296,15 @@ def _look_at_all(
     files = dict.fromkeys((p, q.max_pixels) for q in parts for p in q.paths)
     files, looks = [*files], {}
     # OpenCV decodes, and hashlib digests, without Python's lock.
-    with ThreadPoolExecutor(num_threads) as pool, Progress() as progress:
-        task = progress.add_task('Reading images', total=len(files))
+    with (
+        ThreadPoolExecutor(num_threads) as pool,
+        progress('Reading images', len(files)) as advance,
+    ):
         for start in range(0, len(files), CHUNK):
             chunk = files[start : start + CHUNK]
             for file, look in zip(chunk, pool.map(_look, chunk), strict=True):
                 looks[file] = look
-                progress.advance(task)
+                advance()
     return looks
 
 
