@@ -185,6 +185,9 @@ def test_size_in_the_head(suffix, options):
         content = b'\xff\xd8\xff\xff\xe1' + size + inner + b'ab' + content[2:]
         assert image_size(content) == (21, 50)
         assert cv2.imdecode(np.frombuffer(content, np.uint8), 1) is not None
+        # A table before the frame, whose marker is among those of frames.
+        table = b'\xff\xc4\x00\x0a' + bytes(8)
+        assert image_size(content[:2] + table + content[2:]) == (21, 50)
 
 
 def test_heads_of_no_image():
