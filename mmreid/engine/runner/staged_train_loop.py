@@ -64,7 +64,8 @@ class StagedTrainLoop(BaseLoop):
     data before anything trains, and hands it each batch with a
     :class:`BatchInfo`. Hooks may define ``before_stage(runner, stage)`` and
     ``after_stage(runner, stage)``; both also run when a stage is entered by
-    resuming; and ``leave_train(runner)``, which runs however training ends. :class:`StageSwitchHook` must be among them.
+    resuming; and ``leave_train(runner)``, which runs however training ends.
+    :class:`StageSwitchHook` must be among them.
 
     One loader spans a stage, except where a sampler draws by pseudo-labels:
     there each epoch has its own, made after ``before_train_epoch``.
