@@ -20,7 +20,9 @@ default_hooks = dict(
     provenance=dict(type='ProvenanceHook'),
     sync_norm_stats=dict(type='SyncNormStatsHook', priority='ABOVE_NORMAL'),
     full_batch=dict(type='FullBatchHook'),
-    unreadable_images=dict(type='UnreadableImageHook'))
+    unreadable_images=dict(type='UnreadableImageHook'),
+    # What can be known of the target without labels; domain=None: nothing.
+    neighbour_report=dict(type='NeighbourReportHook', domain='target'))
 
 env_cfg = dict(
     cudnn_benchmark=False,
@@ -36,7 +38,7 @@ visualizer = dict(type='Visualizer', vis_backends=vis_backends)
 log_processor = dict(
     by_epoch=False,
     window_size=50,
-    mean_pattern=r'.*(loss|time|mined|purity|accuracy).*')
+    mean_pattern=r'.*(loss|time|mined|purity|accuracy|agreement).*')
 log_level = 'INFO'
 
 randomness = dict(seed=0)

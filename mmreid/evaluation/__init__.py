@@ -15,6 +15,7 @@ from .functional import (
 )
 from .metrics import AttributeMetric, ReIDMetric
 from .protocols import PROTOCOLS
+from .unlabelled import neighbour_report
 
 __all__ = [
     'PROTOCOLS',
@@ -27,6 +28,7 @@ __all__ = [
     'evaluation_options',
     'expand_queries',
     'load_features',
+    'neighbour_report',
     'rank',
     'rank_metrics',
     'rank_queries',

@@ -1,6 +1,7 @@
 from .finite_loss_hook import FiniteLossHook
 from .full_batch_hook import FullBatchHook
 from .interruption_hook import InterruptionHook
+from .neighbour_report_hook import NeighbourReportHook
 from .pair_mining_hook import PairMiningHook
 from .provenance_hook import ProvenanceHook
 from .pseudo_label_hook import PseudoLabelHook
@@ -14,6 +15,7 @@ __all__ = [
     'FiniteLossHook',
     'FullBatchHook',
     'InterruptionHook',
+    'NeighbourReportHook',
     'PairMiningHook',
     'ProvenanceHook',
     'PseudoLabelHook',

@@ -144,6 +144,8 @@ class StagedTrainLoop(BaseLoop):
         runner.param_schedulers = self._schedulers(start)
         # The stage whose optimiser the runner has.
         self.entered = start
+        # The last features, and what they depend on.
+        self._extracted = None, None
         if runner._resume and runner._load_from is None:
             # MMEngine would start afresh where it finds nothing.
             runner._load_from, reason = find_resumable(runner.work_dir)
@@ -383,6 +385,9 @@ class StagedTrainLoop(BaseLoop):
     def extract(self, domain: str) -> FeatureSet:
         """Features of every training image of a domain, on every rank.
 
+        Until the next iteration it keeps those that it computed last, for
+        whoever asks for the same, and nobody's draws depend on it.
+
         Args:
             domain (str): Its name.
 
@@ -390,12 +395,34 @@ class StagedTrainLoop(BaseLoop):
             FeatureSet: In the order of the images' indices in the domain,
             see :func:`mmreid.engine.extract`.
         """
-        return extract(
-            self.runner.model,
-            self.dataset.images(domain),
-            domain,
-            num_workers=self._loader_args.get('num_workers', 0),
-        )
+        weights = self._weights()
+        key, found = self._extracted
+        if found is None or key != (domain, weights, found.features._version):
+            self._extracted = None, None
+            # A loader draws a seed for its processes.
+            with torch.random.fork_rng(devices=[]):
+                found = extract(
+                    self.runner.model,
+                    self.dataset.images(domain),
+                    domain,
+                    num_workers=self._loader_args.get('num_workers', 0),
+                )
+            key = domain, weights, found.features._version
+            self._extracted = key, found
+        return found
+
+    def _weights(self) -> list[tuple[int, int]]:
+        """Which tensors a feature may depend on, and how often each changed.
+
+        The state of a stage, such as a memory, is none of them.
+        """
+        return [
+            (id(tensor), tensor._version)
+            for name, tensor in self.algorithm.state_dict(
+                keep_vars=True
+            ).items()
+            if not name.startswith(tuple(self.algorithm.stage_state))
+        ]
 
     def run(self):
         """Train what is left of the stages.
@@ -514,6 +541,7 @@ class StagedTrainLoop(BaseLoop):
 
     def _run_iter(self, stage: Stage, data_batch: dict) -> None:
         runner = self.runner
+        self._extracted = None, None
         data_batch['info'] = self._info(stage)
         self._seed_draws()
         runner.call_hook(

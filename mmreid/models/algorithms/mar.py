@@ -246,6 +246,28 @@ class MAR(BaseReID):
             **self.miner.counters(),
         )
 
+    @torch.no_grad()
+    def pair_agreement(
+        self, features: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        """Soft multilabel agreement (Eq. 2) of some pairs, for diagnostics.
+
+        Args:
+            features (Tensor): Of N images, (N, D).
+            first (Tensor): First image of each pair, (P, ).
+            second (Tensor): Second image, (P, ).
+
+        Returns:
+            Tensor: (P, ).
+        """
+        head = self.head
+        agreements = []
+        for pairs in torch.stack([first, second]).split(1024, dim=1):
+            unit = F.normalize(features[pairs.flatten()])
+            labels = head.log_soft_multilabel(head.reference_cosine(unit))
+            agreements.append(torch.minimum(*labels.exp().chunk(2)).sum(1))
+        return torch.cat(agreements)
+
     @staticmethod
     @torch.no_grad()
     def _accuracy(logits: Tensor, person_id: Tensor) -> Tensor:

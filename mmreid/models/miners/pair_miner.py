@@ -119,6 +119,7 @@ class SoftMultilabelMiner(PairMiner):
         self.follows_batch = threshold == 'batch'
         self.momentum = momentum
         self.register_buffer('threshold', torch.tensor(float('nan')))
+        self._quantiles = {}
         # Known here, for a look at T in a step would wait for the device.
         self._fine = self.follows_batch
 
@@ -143,9 +144,10 @@ class SoftMultilabelMiner(PairMiner):
         self._choose_precision()
 
     def counters(self) -> dict[str, Tensor]:
-        """T, as ``threshold``."""
+        """T, as ``threshold``, and ``agreement_10``, ``_50`` and ``_90``,
+        quantiles of the agreement of the similar pairs of the last batch."""
         # A copy: the buffer moves with the next step.
-        return dict(threshold=self.threshold.clone())
+        return dict(threshold=self.threshold.clone(), **self._quantiles)
 
     @torch.no_grad()
     def forward(self, features: Tensor, soft_multilabel: Tensor) -> MinedPairs:
@@ -162,6 +164,11 @@ class SoftMultilabelMiner(PairMiner):
         agreement = pairwise_agreement(soft_multilabel, self._fine)
         if not len(place):
             return MinedPairs(first, second, place.bool())
+        ordered = agreement[place].sort().values
+        self._quantiles = {
+            f'agreement_{percent}': ordered[(len(place) - 1) * percent // 100]
+            for percent in (10, 50, 90)
+        }
         batch_threshold = agreement.topk(len(place)).values[-1]
         if self.follows_batch:
             self.threshold.copy_(batch_threshold)
