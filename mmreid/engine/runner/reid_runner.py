@@ -1,4 +1,5 @@
 import logging
+import warnings
 
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
@@ -30,6 +31,12 @@ class ReIDRunner(Runner):
     The system's environment, the config and the list of hooks, hundreds of
     lines, go to the log file alone.
     """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """See ``Runner``, which warns of its own choice on every rank."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'Setting \w+_NUM_THREADS')
+            super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """The logger of the terminal and the file, see ``Runner``."""
