@@ -95,7 +95,7 @@ def test_what_is_installed(elsewhere):
         text=True,
     )
     assert result.returncode == 1
-    assert "error: data_root 'data/msmt17' of MSMT17" in result.stderr
+    assert "data_root 'data/msmt17' of MSMT17 is no folder" in result.stderr
 
 
 def test_the_tools(run_main, capsys):

@@ -1,6 +1,10 @@
+import contextlib
+from collections.abc import Iterator
+
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from mmreid.errors import InputError
 from mmreid.evaluation.unlabelled import QUANTILES, neighbour_report
 from mmreid.registry import HOOKS
 from mmreid.utils import ranking_metric
@@ -19,6 +23,15 @@ TITLES = dict(
     mined_positives='mined positives per iteration',
     mined_negatives='mined hard negatives per iteration',
 )
+
+
+@contextlib.contextmanager
+def _never_in_the_way(runner) -> Iterator[None]:
+    """Let a training go on whose features cannot be compared."""
+    try:
+        yield
+    except InputError as error:
+        runner.logger.warning(f'There is no report of neighbours: {error}')
 
 
 @HOOKS.register_module()
@@ -52,19 +65,21 @@ class NeighbourReportHook(Hook):
     def before_stage(self, runner, stage) -> None:
         """Report before the stage."""
         if runner.iter == stage.begin and self.domain in stage.batch_size:
-            row = self._add_row(runner, f"'{stage.name}' begins")
-            self._log(runner, [row])
+            with _never_in_the_way(runner):
+                row = self._add_row(runner, f"'{stage.name}' begins")
+                self._log(runner, [row])
 
     def after_train(self, runner) -> None:
         """Report after the last stage, unless the run was stopped."""
         loop = runner.train_loop
         reads = any(self.domain in stage.batch_size for stage in loop.stages)
         if reads and not loop.stop_training:
-            self._add_row(runner, 'end')
-            rows = runner.message_hub.get_info('neighbours')
-            self._log(runner, rows)
-            if is_main_process():
-                write_json(rows, f'{runner.work_dir}/neighbours.json')
+            with _never_in_the_way(runner):
+                self._add_row(runner, 'end')
+                rows = runner.message_hub.get_info('neighbours')
+                self._log(runner, rows)
+                if is_main_process():
+                    write_json(rows, f'{runner.work_dir}/neighbours.json')
 
     def _add_row(self, runner, when: str) -> dict:
         """Add a report to those of the run, which its checkpoints hold."""
