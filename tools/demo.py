@@ -27,6 +27,7 @@ from mmreid.synthetic import (
 )
 from mmreid.utils import exit_with_message, read_config
 from mmreid.utils.files import write_json
+from mmreid.utils.provenance import provenance
 from mmreid.utils.work_dir import claim_work_dir
 from mmreid.visualization import draw_rank_list
 
@@ -302,7 +303,10 @@ def main() -> None:
     runner.model.load_state_dict(untrained, strict=False)
     rows = {'untrained': runner.test(), **rows}
     print_table(rows)
-    write_json(rows, osp.join(cfg.work_dir, 'results.json'))
+    write_json(
+        dict(rows=rows, seed=args.seed, provenance=provenance()),
+        osp.join(cfg.work_dir, 'results.json'),
+    )
     print(
         f'\nSeed {args.seed}, AP formula "standard", '
         f'{time.time() - begin:.0f} s. Rank lists: {picture}'

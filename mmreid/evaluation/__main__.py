@@ -11,6 +11,7 @@ import os.path as osp
 from mmreid.errors import InputError
 from mmreid.utils import exit_with_message
 from mmreid.utils.files import write_json
+from mmreid.utils.provenance import provenance
 
 from .evaluate import (
     Evaluation,
@@ -91,7 +92,7 @@ def main() -> None:
             verification, args.roc, title=osp.basename(args.features)
         )
     if args.out:
-        write_json(metrics, args.out)
+        write_json(dict(metrics, provenance=provenance()), args.out)
 
 
 if __name__ == '__main__':
