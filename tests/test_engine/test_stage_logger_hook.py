@@ -21,3 +21,12 @@ def test_early_lines_and_averages_of_the_stage_alone(tiny_config):
     assert len(scalars['train/loss_al'].data[0]) == 6
     first, last = trained[0], trained[-1]
     assert 'loss_cml' not in first and 'loss_cml' in last
+
+
+def test_history_does_not_grow(tiny_config):
+    cfg = tiny_config(log_processor__window_size=3)
+    scalars = train(cfg).message_hub.log_scalars
+    # 9 iterations of the stage; the last window ended with the training.
+    assert len(scalars['train/loss'].data[0]) == 3
+    whole = train(tiny_config('other')).message_hub.log_scalars['train/loss']
+    assert scalars['train/loss'].mean(3) == whole.mean(3)

@@ -1,4 +1,5 @@
 from mmengine.hooks import LoggerHook
+from mmengine.logging import HistoryBuffer
 
 from mmreid.registry import HOOKS
 
@@ -10,6 +11,9 @@ EARLY = (5, 20)
 @HOOKS.register_module()
 class StageLoggerHook(LoggerHook):
     """MMEngine's ``LoggerHook``, with lines early in each stage.
+
+    Of the values that it averages it keeps as many as that takes. MMEngine
+    keeps all, and copies all of them at each iteration.
 
     Args:
         **kwargs: See :class:`mmengine.hooks.LoggerHook`.
@@ -28,3 +32,12 @@ class StageLoggerHook(LoggerHook):
             self.interval = 1
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self.interval = interval
+        window = runner.log_processor.window_size
+        if not (batch_idx + 1) % window:
+            scalars = runner.message_hub.log_scalars
+            for key in scalars:
+                if key.startswith('train/'):
+                    values, counts = scalars[key].data
+                    scalars[key] = HistoryBuffer(
+                        values[-window:], counts[-window:]
+                    )
