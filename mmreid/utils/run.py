@@ -209,9 +209,9 @@ def exit_with_message() -> Iterator[None]:
 
 
 def _leave_process_group() -> None:
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
+    # Who has not imported it, as for --help, has none.
+    dist = sys.modules.get('torch.distributed')
+    if dist and dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
