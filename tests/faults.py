@@ -38,8 +38,8 @@ import numpy as np
 import tiny_mar
 import tiny_tj_aidl
 import torch
-import toy_method  # noqa: F401 (registers it)
 from mmengine.hooks import Hook
+from toy_method import toy_config
 
 from mmreid.datasets import ReIDManifest
 from mmreid.datasets.attributes import read_attributes
@@ -107,28 +107,8 @@ def tj_aidl(data: str, work_dir: str):
 
 
 def clusters(data: str, work_dir: str):
-    """Pseudo-labels that change every epoch, P x K, a worker process."""
-    cfg = tiny_mar.tiny_config(data, work_dir)
-    del cfg.default_hooks['pair_mining']
-    cfg.default_hooks.pseudo_labels = dict(type='PseudoLabelHook')
-    cfg.train_dataloader.dataset.source = None
-    cfg.train_dataloader.num_workers = 1
-    cfg.train_cfg.order = ['cluster']
-    sampler = dict(type='IdentitySampler', num_instances=2)
-    cfg.train_cfg.stages = dict(
-        cluster=dict(
-            batch_size=dict(target=4),
-            sampler=dict(target=sampler),
-            epoch_length=4,
-            max_epochs=3,
-        )
-    )
-    cfg.model = dict(
-        type='ToyClusters',
-        data_preprocessor=cfg.model.data_preprocessor,
-        backbone=cfg.model.backbone,
-    )
-    return cfg
+    """Pseudo-labels that change every epoch, and a worker process."""
+    return toy_config(tiny_mar.tiny_config(data, work_dir))
 
 
 METHODS = (mar, tj_aidl, clusters)
@@ -347,8 +327,6 @@ def worker_killed(rounds: int, rng: random.Random, folder: str) -> Result:
 def rank_killed(rounds: int, rng: random.Random, folder: str) -> Result:
     def two(work_dir, *options, kill_at=None):
         cfg = mar(data_folder(), work_dir)
-        # Batch statistics would differ between runs of one and two ranks.
-        cfg.model.backbone.norm_eval = True
         cfg.custom_imports = dict(imports=['tiny_mar'])
         if kill_at is not None:
             cfg.custom_hooks = [
@@ -804,12 +782,11 @@ class WatchHook(Hook):
             file.write(f'{kilobytes} {handles}\n')
 
 
-@fault('thousands of iterations', 3000)
-def leaks(rounds: int, rng: random.Random, folder: str) -> Result:
-    data, file = data_folder(), f'{folder}/watch'
-    interval = max(1, rounds // 10)
+def _watch(folder: str, rounds: int, saves: int) -> tuple[float, int]:
+    """MB and open files that all but a tenth of a training adds."""
+    file, interval = f'{folder}/watch{saves}', max(1, rounds // 10)
     run(
-        mar, data, f'{folder}/run',
+        mar, data_folder(), f'{folder}/run{saves}',
         **{
             'train_cfg.stages.main.max_epochs': None,
             'train_cfg.stages.main.max_iters': rounds,
@@ -818,7 +795,9 @@ def leaks(rounds: int, rng: random.Random, folder: str) -> Result:
                 optimizer=dict(type='SGD', lr=1e-5)
             ),
             'train_dataloader.num_workers': 1,
-            'default_hooks.checkpoint.interval': interval,
+            'default_hooks.checkpoint.interval': rounds // saves
+            if saves
+            else 10 * rounds,
             'default_hooks.checkpoint.max_keep_ckpts': 2,
             'default_hooks.logger.interval': interval,
             'custom_hooks': [
@@ -826,14 +805,29 @@ def leaks(rounds: int, rng: random.Random, folder: str) -> Result:
             ],
         },
     )  # fmt: skip
-    lines = [map(int, line.split()) for line in open(file)]
-    memory, handles = zip(*lines, strict=True)
+    lines = [[*map(int, line.split())] for line in open(file)]
     # The second tenth has seen all that a run allocates once.
-    growth = (memory[-1] - memory[1]) / 1024
+    (memory, handles), (first, opened) = lines[-1], lines[1]
+    return (memory - first) / 1024, handles - opened
+
+
+@fault('thousands of iterations', 3000)
+def leaks(rounds: int, rng: random.Random, folder: str) -> Result:
+    megabytes, handles = _watch(folder, rounds, 0)
     return Result(
-        f'{growth:+.1f} MB from a tenth of them on, {handles[-1]} open files '
-        f'({handles[1]} then)',
-        int(growth > 20 or handles[-1] > handles[1]),
+        f'{megabytes:+.1f} MB and {handles:+} open files from a tenth of '
+        'them on',
+        int(megabytes > 5 or handles > 0),
+    )
+
+
+@fault('dozens of saved checkpoints', 60)
+def saves(rounds: int, rng: random.Random, folder: str) -> Result:
+    megabytes, handles = _watch(folder, 10 * rounds, rounds)
+    return Result(
+        f'{megabytes:+.1f} MB and {handles:+} open files from a tenth of '
+        'them on',
+        int(megabytes > 20 or handles > 0),
     )
 
 

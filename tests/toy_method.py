@@ -83,3 +83,32 @@ class NoteClustersHook(Hook):
         self.labels[batch_idx] = model.clusters.labels.tolist()
         self.drawn[batch_idx] = samples['sample_idx'].tolist()
         self.data_labels |= set(samples['person_id'].tolist())
+
+
+def toy_config(cfg):
+    """Turn a config of ``tiny_mar`` into one of this method, in place.
+
+    Three epochs of four iterations, P x K by the pseudo-labels of 21 images.
+    """
+    del cfg.default_hooks['pair_mining']
+    cfg.default_hooks.pseudo_labels = dict(type='PseudoLabelHook')
+    cfg.custom_imports = dict(imports=['tiny_mar', 'toy_method'])
+    cfg.train_dataloader.dataset.source = None
+    cfg.train_dataloader.num_workers = 1
+    cfg.train_cfg.order = ['cluster']
+    sampler = dict(type='IdentitySampler', num_instances=2)
+    cfg.train_cfg.stages = dict(
+        cluster=dict(
+            batch_size=dict(target=4),
+            sampler=dict(target=sampler),
+            epoch_length=4,
+            max_epochs=3,
+        )
+    )
+    cfg.model = dict(
+        type='ToyClusters',
+        loss=dict(type='CentreLoss', loss_weight=0.5),
+        data_preprocessor=cfg.model.data_preprocessor,
+        backbone=cfg.model.backbone,
+    )
+    return cfg

@@ -36,7 +36,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     # Not at the top: --help need not wait for PyTorch.
-    from mmreid.apis import dry_run
     from mmreid.engine import ReIDRunner
     from mmreid.utils.checkpoint import find_resumable
     from mmreid.utils.work_dir import claim_work_dir
@@ -45,6 +44,8 @@ def main() -> None:
     if args.seed is not None:
         cfg.randomness.seed = args.seed
     if args.dry_run:
+        from mmreid.apis import dry_run
+
         report = dry_run(cfg)
         if is_first_process(args.launcher):
             print(f'{report}\nNothing is wrong with {cfg.filename}.')
@@ -52,12 +53,16 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    found = None
     if cfg.resume and not cfg.load_from:
-        # Before the work dir is made. The loop names the one that it takes.
-        find_resumable(cfg.work_dir)
+        # Before a work dir is made.
+        cfg.load_from, found = find_resumable(cfg.work_dir)
     if is_first_process(args.launcher):
         claim_work_dir(cfg.work_dir, cfg.resume, args.overwrite)
-    ReIDRunner.from_cfg(cfg).train()
+    runner = ReIDRunner.from_cfg(cfg)
+    if found:
+        runner.logger.info(found)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -237,8 +237,7 @@ def _registered(built_by: Registry, typed: str) -> set[str]:
     """Names that a registry has, in the scope of a name that it has not."""
     scope, _, _ = typed.rpartition('.')
     if scope:
-        root = built_by.root if hasattr(built_by, 'root') else built_by.parent
-        child = root.children.get(scope) if root else None
+        child = built_by.root.children.get(scope)
         if child is not None:
             return {f'{scope}.{name}' for name in child.module_dict}
     names = set(built_by.module_dict)

@@ -3,8 +3,8 @@ import json
 import pytest
 import tiny_mar
 import torch
-import toy_method  # noqa: F401 (registers it)
 from tiny_mar import BOUNDARY, END, Killed, train
+from toy_method import toy_config
 
 from mmreid.engine.runner import staged_train_loop
 from mmreid.evaluation import neighbour_report
@@ -26,29 +26,11 @@ def history(runner):
     }
 
 
-def toy_config(tiny_config, work_dir, workers, **changes):
+def clusters(tiny_config, work_dir, workers, **changes):
     """``toy_method`` on the tiny target: two epochs of three iterations."""
-    cfg = tiny_config(work_dir, **changes)
-    del cfg.default_hooks['pair_mining']
-    cfg.default_hooks.pseudo_labels = dict(type='PseudoLabelHook')
-    cfg.custom_imports = dict(imports=['toy_method'])
-    cfg.train_dataloader.dataset.source = None
+    cfg = toy_config(tiny_config(work_dir, **changes))
     cfg.train_dataloader.num_workers = workers
-    cfg.train_cfg.order = ['cluster']
-    sampler = dict(type='IdentitySampler', num_instances=2)
-    cfg.train_cfg.stages = dict(
-        cluster=dict(
-            batch_size=dict(target=4),
-            sampler=dict(target=sampler),
-            epoch_length=3,
-            max_epochs=2,
-        )
-    )
-    cfg.model = dict(
-        type='ToyClusters',
-        data_preprocessor=cfg.model.data_preprocessor,
-        backbone=cfg.model.backbone,
-    )
+    cfg.train_cfg.stages.cluster.update(epoch_length=3, max_epochs=2)
     return cfg
 
 
@@ -110,7 +92,7 @@ def test_no_clusters_depend_on_it(tiny_config, extractions, workers):
     runners = []
     for name, changes in (('on', {}), ('off', OFF)):
         extractions.clear()
-        cfg = toy_config(tiny_config, name, workers, **changes)
+        cfg = clusters(tiny_config, name, workers, **changes)
         runners.append(train(cfg))
         # Each epoch, and at the end: the first epoch's was there already.
         assert len(extractions) == (3 if name == 'on' else 2)

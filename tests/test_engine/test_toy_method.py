@@ -6,7 +6,12 @@ import tiny_mar
 import torch
 from mmengine.runner import Runner
 from tiny_mar import NUM_TARGETS, hook_of, run_two, train
-from toy_method import NUM_CLUSTERS, NoteClustersHook, ToyClusters
+from toy_method import (
+    NUM_CLUSTERS,
+    NoteClustersHook,
+    ToyClusters,
+    toy_config,
+)
 
 NOTE = dict(type='NoteClustersHook')
 # Of 21 images, in batches of 8 or less, an epoch has as many iterations.
@@ -16,31 +21,11 @@ EPOCH, END = 4, 12
 @pytest.fixture
 def config(benchmark, tmp_path):
     def config(work_dir='run', *hooks, **changes):
-        cfg = tiny_mar.tiny_config(benchmark, str(tmp_path / work_dir))
-        del cfg.default_hooks['pair_mining']
-        cfg.default_hooks.pseudo_labels = dict(type='PseudoLabelHook')
+        cfg = toy_config(
+            tiny_mar.tiny_config(benchmark, str(tmp_path / work_dir))
+        )
         cfg.default_hooks.checkpoint.interval = 3
-        cfg.custom_imports = dict(imports=['tiny_mar', 'toy_method'])
-        cfg.train_dataloader.dataset.source = None
-        cfg.train_dataloader.num_workers = 1
         cfg.custom_hooks = list(hooks)
-        cfg.train_cfg.order = ['cluster']
-        cfg.train_cfg.stages = dict(
-            cluster=dict(
-                batch_size=dict(target=4),
-                sampler=dict(
-                    target=dict(type='IdentitySampler', num_instances=2)
-                ),
-                epoch_length=EPOCH,
-                max_epochs=3,
-            )
-        )
-        cfg.model = dict(
-            type='ToyClusters',
-            loss=dict(type='CentreLoss', loss_weight=0.5),
-            data_preprocessor=cfg.model.data_preprocessor,
-            backbone=cfg.model.backbone,
-        )
         cfg.merge_from_dict(
             {key.replace('__', '.'): value for key, value in changes.items()}
         )

@@ -439,9 +439,10 @@ class StagedTrainLoop(BaseLoop):
             )
         self._describe()
         try:
-            runner.call_hook('before_train')
-            self._run_stages()
-            runner.call_hook('after_train')
+            with _explain_lost_worker():
+                runner.call_hook('before_train')
+                self._run_stages()
+                runner.call_hook('after_train')
         finally:
             runner.call_hook('leave_train')
         return runner.model
@@ -453,8 +454,7 @@ class StagedTrainLoop(BaseLoop):
             self.enter(stage)
             self._seed_draws()
             runner.call_hook('before_stage', stage=stage)
-            with _explain_lost_worker():
-                self._run_stage(stage)
+            self._run_stage(stage)
             runner.call_hook('after_stage', stage=stage)
 
     def _describe(self) -> None:
