@@ -1,4 +1,5 @@
 import argparse
+import atexit
 import contextlib
 import os
 import os.path as osp
@@ -189,18 +190,18 @@ def exit_with_message() -> Iterator[None]:
 
     That is on an :class:`InputError` and an ``OSError``;
     ``MMREID_TRACEBACK=1`` shows where it came from. Every other error is one
-    of the code and keeps its traceback. A distributed run that ends well, or
-    is interrupted, leaves its process group, whose threads would sometimes
-    abort the process at its exit.
+    of the code and keeps its traceback. A process of a distributed run that
+    ends well, or is interrupted, ends here: after the exit handlers, without
+    the interpreter's own end.
     """
     try:
         try:
             yield
-        except SystemExit:
+        except SystemExit as end:
             # Such as an interruption's, which all ranks come to.
-            _leave_process_group()
+            _end_distributed(end.code or 0)
             raise
-        _leave_process_group()
+        _end_distributed(0)
     except (InputError, OSError) as error:
         if os.environ.get('MMREID_TRACEBACK'):
             raise
@@ -208,11 +209,18 @@ def exit_with_message() -> Iterator[None]:
         sys.exit(1)
 
 
-def _leave_process_group() -> None:
+def _end_distributed(status: int) -> None:
     # Who has not imported it, as for --help, has none.
     dist = sys.modules.get('torch.distributed')
-    if dist and dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+    if not (dist and dist.is_available() and dist.is_initialized()):
+        return
+    dist.destroy_process_group()
+    # DistributedDataParallel keeps the group's threads alive for good. One
+    # that gives back a tensor while the interpreter ends aborts the process.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _own_message(error: Exception) -> str:
