@@ -15,18 +15,20 @@ $(STAMP): setup.py $(wildcard requirements/*.txt)
 
 # Draws the embedded data, trains MAR on it and compares: table and picture.
 demo: $(STAMP)
-	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
+	$(BIN)/python tools/reproduce.py mar/demo --jobs 2 \
+		--work-dir work_dirs/demo
 
 # The same for TJ-AIDL, with the baselines of its paper.
 demo-tj-aidl: $(STAMP)
-	$(BIN)/python tools/demo.py --config configs/tj_aidl/tj_aidl_demo.py \
+	$(BIN)/python tools/reproduce.py tj_aidl/demo --jobs 2 \
 		--work-dir work_dirs/demo_tj_aidl
 
 # Both with few people and iterations: that they run, not what they reach.
 demo-smoke: $(STAMP)
-	$(BIN)/python tools/demo.py --work-dir work_dirs/demo_smoke --smoke
-	$(BIN)/python tools/demo.py --config configs/tj_aidl/tj_aidl_demo.py \
-		--work-dir work_dirs/demo_tj_aidl_smoke --smoke
+	$(BIN)/python tools/reproduce.py mar/demo --jobs 2 --smoke \
+		--work-dir work_dirs/demo_smoke
+	$(BIN)/python tools/reproduce.py tj_aidl/demo --jobs 2 --smoke \
+		--work-dir work_dirs/demo_tj_aidl_smoke
 
 # A process per core and file, of one thread each.
 test: $(STAMP)

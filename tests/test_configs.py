@@ -269,9 +269,11 @@ MAR_ROWS = {
     'feature-guided_wo_cml_ral': ['feature-guided', 'wo_cml', 'wo_ral'],
     'wo_mdl': ['wo_mdl'],
     'paper-text': ['paper-text'],
-    **{f'{n}-persons': [n] for n in (100, 500, 1000, 1500, 2000, 3000)},
+    **{f'{n}-persons': [n] for n in (100, 300, 500, 1000, 1500, 2000, 3000)},
     **{f'lambda1-{x}': [x] for x in ('2e-5', '5e-5', '1e-4', '5e-4', '1e-3')},
     **{f'lambda2-{x}': [('l2', x)] for x in (5, 10, 20, 100, 200)},
+    **{f'p-{x}': [('p', x)] for x in (0.001, 0.002, 0.01, 0.02)},
+    **{f'beta-{x}': [('beta', x)] for x in (0.05, 0.1, 0.5, 1.0)},
 }
 
 
@@ -289,6 +291,7 @@ def test_mar_rows_are_the_paper(main, row):
             model['loss_rj']['loss_weight'] = 0
         elif change == 'wo_mdl':
             model['miner'] = None
+            expected['default_hooks']['pair_mining']['purity'] = False
         elif change == 'feature-guided':
             model['miner'] = dict(type='FeatureGuidedMiner', ratio=0.005)
         elif change == 'paper-text':
@@ -296,7 +299,11 @@ def test_mar_rows_are_the_paper(main, row):
             model['miner']['threshold'] = 'batch'
         elif isinstance(change, int):
             model['head']['num_reference_persons'] = change
-        elif isinstance(change, tuple):
+        elif change[0] == 'p':
+            model['miner']['ratio'] = change[1]
+        elif change[0] == 'beta':
+            model['loss_rj']['loss_weight'] = 50 * change[1]
+        elif change[0] == 'l2':
             model['loss_al']['loss_weight'] = change[1]
             model['loss_rj']['loss_weight'] = 0.2 * change[1]
         else:
@@ -307,18 +314,31 @@ def test_mar_rows_are_the_paper(main, row):
 def test_all_rows_of_the_paper_are_there():
     mains = {'mar_msmt_market', 'mar_msmt_duke'}
     names = {f'mar/{main}_{row}' for main in mains for row in MAR_ROWS}
-    cuhk = {
-        f'mar/mar_r50_{size}_cuhk-market_wo_mdl'
-        for size in ('384x128', '128x64')
-    }
+    assert names == {n for n in ROWS if n.startswith('mar/mar_msmt_')}
+    # The same on other data: fewer reference persons, and another own p.
+    for main, most, own in (
+        ('mar_r50_384x128_cuhk-market', 1714, 0.005),
+        ('mar_r50_128x64_cuhk-market', 1714, 0.001),
+        ('mar_demo', 600, 0.005),
+    ):
+        rows = {
+            row
+            for row, (change, *_) in MAR_ROWS.items()
+            if not (isinstance(change, int) and change >= most)
+        }
+        rows = (rows | {'p-0.005'}) - {f'p-{own}'}
+        found = {n for n in ROWS if n.startswith(f'mar/{main}_')}
+        assert found == {f'mar/{main}_{row}' for row in rows}
     own = {
         f'mar/mar_r50_{size}_own-cameras_{source}'
         for size in ('384x128', '128x64')
         for source in ('msmt', 'cuhk01')
     }
-    assert {name for name in ROWS if name[:4] == 'mar/'} == names | cuhk | own
-    # The paper's three targets with a table, and five of 128x64.
-    assert len(ROWS) - len(names | cuhk | own) == 3 * 7 + 5
+    assert own == {n for n in ROWS if 'own-cameras' in n}
+    # The paper's three targets with a table, 128x64 and the demo; four
+    # recipes.
+    tj_aidl = [n for n in ROWS if n.startswith('tj_aidl/')]
+    assert len(tj_aidl) == 3 * 7 + 2 * 6 + 4
 
 
 @pytest.mark.parametrize('path', ROWS)

@@ -22,6 +22,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import DefaultScope
 
+from mmreid.apis import adapt_bn
 from mmreid.datasets.random_splits import (
     RandomSplitDataset,
     draw_random_splits,
@@ -38,7 +39,7 @@ from mmreid.utils import (
 from mmreid.utils.checkpoint import RESUMABLE, files_of
 from mmreid.utils.files import write_json
 from mmreid.utils.provenance import provenance
-from mmreid.utils.work_dir import claim_work_dir
+from mmreid.utils.work_dir import claim_work_dir, keep, portable
 
 DOMAIN = 'target'
 
@@ -48,18 +49,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint of the stage before, stage_joint.pth (default: '
-        'train the stages before in <work-dir>/source)',
+        help="checkpoint of the stage before, stage_joint.pth, or 'none': the "
+        'weights that the config starts from (default: train the stages '
+        'before in <work-dir>/source)',
     )
     parser.add_argument('--splits', type=int, default=10, help='how many')
     parser.add_argument(
         '--split-seed', type=int, default=0, help='of the splits'
     )
     parser.add_argument('--seed', type=int, help='of each training')
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
         '--no-adapt',
         action='store_true',
         help='only test on each split: direct transfer',
+    )
+    how.add_argument(
+        '--adapt-bn',
+        action='store_true',
+        help="only estimate the batch norms' statistics on each split's "
+        'training images, and test: a control',
     )
     return parser.parse_args()
 
@@ -85,16 +94,23 @@ def target_configs(cfg: Config, adapt: bool) -> list[dict]:
     return targets
 
 
+def trains(args: argparse.Namespace) -> bool:
+    """Whether anything is trained on a split."""
+    return not (args.no_adapt or args.adapt_bn)
+
+
 def check(cfg: Config, args: argparse.Namespace) -> None:
     """One sentence for what would fail later, or worse, not fail."""
     stages = (cfg.get('train_cfg') or {}).get('order', [])
-    if not args.no_adapt and adapting_stage(cfg) is None:
+    if trains(args) and adapting_stage(cfg) is None:
         raise InputError(
             f"'{args.config}' has no stage in train_cfg.order, which is "
             f'{list(stages)}, that reads the {DOMAIN}: name a config that '
             'adapts, or test without, --no-adapt.'
         )
-    if args.checkpoint and not osp.isfile(args.checkpoint):
+    if args.checkpoint in (None, 'none'):
+        return
+    if not osp.isfile(args.checkpoint):
         raise FileNotFoundError(
             f"The checkpoint '{args.checkpoint}' does not exist."
         )
@@ -141,31 +157,6 @@ def resume(cfg: Config) -> None:
         cfg.load_from, cfg.resume = None, True
 
 
-def keep(content: dict, path: str, hint: str) -> None:
-    """Write a file, or check that an earlier run wrote the same.
-
-    Args:
-        content (dict): What to write.
-        path (str): The file.
-        hint (str): For the error: what else the work dir was used for.
-
-    Raises:
-        InputError: If the file holds something else.
-    """
-    content = json.loads(json.dumps(content, default=str))
-    if not osp.exists(path):
-        write_json(content, path)
-        return
-    with open(path, encoding='utf-8') as file:
-        found = json.load(file)
-    differing = [k for k in content if content[k] != found.get(k)]
-    if differing:
-        raise InputError(
-            f"'{path}' was written {hint}: {', '.join(differing)} differ. "
-            'Name another --work-dir, or empty this one.'
-        )
-
-
 def keep_settings(cfg: Config, content: dict) -> None:
     """Refuse a work dir in which something else was run."""
     keep(
@@ -173,26 +164,6 @@ def keep_settings(cfg: Config, content: dict) -> None:
         osp.join(cfg.work_dir, 'settings.json'),
         'by a run with other settings',
     )
-
-
-def portable(value: object) -> object:
-    """A part of a config as it is compared between two runs.
-
-    Of paths only the last name counts: data and weights may move between a
-    run and its resumption, yet another name is likely to be something else.
-    The split is left out, which the tool itself sets.
-    """
-    if isinstance(value, dict):
-        return {
-            key: portable(part)
-            for key, part in value.items()
-            if key not in ('split_file', 'split_index')
-        }
-    if isinstance(value, list | tuple):
-        return [portable(part) for part in value]
-    if isinstance(value, str):
-        return osp.basename(osp.normpath(value))
-    return value
 
 
 def settings(cfg: Config, start: str | None, stages: list[str]) -> dict:
@@ -238,12 +209,19 @@ def run_split(base: Config, index: int, args: argparse.Namespace) -> dict:
     # MMEngine keys its log by the name, else by the second.
     cfg.experiment_name = f'split_{index}'
     cfg.load_from, cfg.resume = args.checkpoint, False
+    if args.checkpoint == 'none':
+        cfg.load_from = None
     # The last weights are tested: nothing is selected on any data.
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg.pop(key, None)
-    if args.no_adapt:
+    if not trains(args):
         cfg.custom_hooks = []
-        return ReIDRunner.from_cfg(cfg).test()
+        runner = ReIDRunner.from_cfg(cfg)
+        if args.adapt_bn:
+            runner.load_or_resume()
+            images = runner.train_loop.dataset.images(DOMAIN)
+            adapt_bn(runner.model, images, seed=runner.seed)
+        return runner.test()
     cfg.train_cfg.first_stage = adapting_stage(cfg)
     resume(cfg)
     runner = ReIDRunner.from_cfg(cfg)
@@ -285,7 +263,11 @@ def main() -> None:
         cfg.randomness.seed = args.seed
     check(cfg, args)
     target = target_configs(cfg, not args.no_adapt)[0]
-    protocol = 'not adapted' if args.no_adapt else 'adapted anew per split'
+    protocol = 'adapted anew per split'
+    if not trains(args):
+        protocol = 'not adapted'
+    if args.adapt_bn:
+        protocol = 'batch norms of each split'
 
     dataset = DATASETS.build(dict(target, pipeline=[], lazy_init=True))
     content = draw_random_splits(dataset, args.splits, args.split_seed)
@@ -304,7 +286,7 @@ def main() -> None:
             settings(
                 cfg,
                 args.checkpoint,
-                [] if args.no_adapt else cfg.train_cfg.order,
+                cfg.train_cfg.order if trains(args) else [],
             ),
             protocol=protocol,
             test_dataset=cfg.test_dataloader.dataset,

@@ -1,4 +1,4 @@
-# MAR on embedded pedestrians (tools/demo.py draws them): a small network that
+# MAR on embedded pedestrians (tools/reproduce.py draws them): a small network that
 # two CPU cores train in minutes.
 _base_ = [
     '../_base_/models/mar_r50.py',

@@ -1,10 +1,16 @@
 # The rows of the paper's Table 3, Fig. 6 and Fig. 7, and two readings that
-# are not ours. `python tools/run_table.py configs/mar/table.py --list` shows
-# what each changes; `tools/train.py configs/mar/mar_msmt_market.py:wo_cml`
-# trains one of them.
+# are not ours; then its tables and figures, which are made of them.
+# `python tools/reproduce.py mar/table-3 --list` shows what is trained;
+# `tools/train.py configs/mar/mar_msmt_market.py:wo_cml` trains one row.
 import os
 
-configs = ['mar_msmt_market.py', 'mar_msmt_duke.py']
+configs = [
+    'mar_msmt_market.py',
+    'mar_msmt_duke.py',
+    'mar_r50_384x128_cuhk-market.py',
+    'mar_r50_128x64_cuhk-market.py',
+    'mar_demo.py',
+]
 own_cameras = [
     'mar_r50_384x128_own-cameras.py',
     'mar_r50_128x64_own-cameras.py',
@@ -16,6 +22,15 @@ wo_cml = dict(loss_cml=dict(loss_weight=0))
 # The paper does not say whether L_CML and L_RAL stay on in this baseline.
 feature_guided = dict(
     miner=dict(_delete_=True, type='FeatureGuidedMiner', ratio=0.005))
+
+# Of each main config, in their order.
+reference_persons = [4101, 4101, 1714, 1714, 600]
+persons = [100, 300, 500, 1000, 1500, 2000, 3000]
+lambdas1 = ['2e-5', '5e-5', '1e-4', '5e-4', '1e-3']
+lambdas2 = [5, 10, 20, 100, 200]
+ratios = [0.001, 0.002, 0.005, 0.01, 0.02]
+own_ratios = [0.005, 0.005, 0.005, 0.001, 0.005]
+betas = [0.05, 0.1, 0.5, 1.0]
 
 rows = {
     'wo_cml': dict(title='Table 3, MAR w/o L_CML', model=wo_cml),
@@ -30,24 +45,22 @@ rows = {
         model=dict(feature_guided, **wo_ral, **wo_cml)),
     'wo_mdl': dict(
         title='control that the paper lacks: everything but L_MDL',
-        configs=[
-            *configs,
-            'mar_r50_384x128_cuhk-market.py',
-            'mar_r50_128x64_cuhk-market.py',
-        ],
-        model=dict(miner=None)),
-    # L_AL keeps all 4,101.
+        model=dict(miner=None),
+        # Else it would look for what is not mined.
+        default_hooks=dict(pair_mining=dict(purity=False))),
+    # L_AL keeps all: 4,101, 1,714 or, embedded, 600.
     **{
         f'{num}-persons': dict(
             title=f'Fig. 6, the first {num} reference persons',
+            configs=configs[: sum(num < most for most in reference_persons)],
             model=dict(head=dict(num_reference_persons=num)))
-        for num in (100, 500, 1000, 1500, 2000, 3000)
+        for num in persons
     },
     **{
         f'lambda1-{weight}': dict(
             title=f'Fig. 7 (a), lambda_1 = {weight}',
             model=dict(loss_cml=dict(loss_weight=float(weight))))
-        for weight in ('2e-5', '5e-5', '1e-4', '5e-4', '1e-3')
+        for weight in lambdas1
     },
     # L_RJ weighs lambda_2 beta, with beta = 0.2.
     **{
@@ -56,7 +69,24 @@ rows = {
             model=dict(
                 loss_al=dict(loss_weight=weight),
                 loss_rj=dict(loss_weight=weight // 5)))
-        for weight in (5, 10, 20, 100, 200)
+        for weight in lambdas2
+    },
+    **{
+        f'p-{ratio}': dict(
+            title=f'supplementary, mining ratio p = {ratio}',
+            configs=[
+                config
+                for config, own in zip(configs, own_ratios)
+                if own != ratio
+            ],
+            model=dict(miner=dict(ratio=ratio)))
+        for ratio in ratios
+    },
+    **{
+        f'beta-{beta}': dict(
+            title=f'supplementary, beta = {beta}',
+            model=dict(loss_rj=dict(loss_weight=50 * beta)))
+        for beta in betas
     },
     # Where the published code departs from the text, see docs/mar.md.
     'paper-text': dict(
@@ -75,3 +105,165 @@ rows = {
         source=dict(type='CUHK01', data_root=data_root + '/cuhk01'),
         model=dict(head=dict(num_agents=971))),
 }
+# The pretraining is L_AL alone, which no row of the method changes.
+for row in rows.values():
+    if 'source' not in row:
+        row['after'] = 'pretrain'
+
+
+def scores(*values):
+    return dict(zip(('rank-1', 'rank-5', 'rank-10', 'mAP'), values))
+
+
+def both(market, duke):
+    return dict(mar_msmt_market=market, mar_msmt_duke=duke)
+
+
+source_only = dict(
+    title='pretrained (source only)',
+    stage='pretrain',
+    paper=both(
+        scores(46.2, 64.4, 71.3, 24.6), scores(43.1, 59.2, 65.7, 28.8)))
+mar = dict(
+    title='MAR',
+    paper=both(
+        scores(67.7, 81.9, 87.3, 40.0), scores(67.1, 79.8, 84.2, 48.0)))
+# What a target gives without any mining. The paper has none of them.
+controls = [
+    dict(title='(a) BN of the target', stage='pretrain', bn=True),
+    dict(title='(b) everything but L_MDL', row='wo_mdl'),
+]
+camera_means = [
+    dict(
+        title=f'{title}, (c) camera means subtracted',
+        camera_mean=True,
+        **cell)
+    for title, cell in (
+        ('source only', dict(stage='pretrain')),
+        ('(a)', dict(stage='pretrain', bn=True)),
+        ('(b)', dict(row='wo_mdl')),
+        ('MAR', dict()),
+    )
+]
+
+
+def curve(row, values, main):
+    # The main config has the paper's own value.
+    points = [(float(v), row.format(v)) for v in values] + [(main, '')]
+    return [dict(title=f'{x:g}', x=x, row=row) for x, row in sorted(points)]
+
+
+compared = dict(
+    title='MAR and its controls',
+    cells=[
+        dict(title='untrained', stage='untrained'),
+        source_only,
+        *controls,
+        mar,
+        *camera_means,
+    ])
+rank_lists = dict(title='rank lists', tool='rank_list')
+experiments = {
+    'table-1': dict(compared, configs=['mar_msmt_market.py', *configs[2:]]),
+    'table-2': dict(compared, configs=['mar_msmt_duke.py']),
+    'demo': dict(
+        title='MAR on the embedded pedestrians',
+        configs=['mar_demo.py'],
+        cells=[*compared['cells'][:5], rank_lists]),
+    'table-3': dict(
+        title='the ablations of MAR',
+        cells=[
+            source_only,
+            dict(
+                title='baseline (feature-guided), L_CML and L_RAL on',
+                row='feature-guided',
+                paper=both(
+                    scores(44.4, 62.5, 69.8, 21.5),
+                    scores(50.0, 66.4, 71.7, 31.7))),
+            dict(
+                title='baseline (feature-guided), L_MDL alone',
+                row='feature-guided_wo_cml_ral',
+                paper=both(
+                    scores(44.4, 62.5, 69.8, 21.5),
+                    scores(50.0, 66.4, 71.7, 31.7))),
+            dict(
+                title='MAR w/o L_CML',
+                row='wo_cml',
+                paper=both(
+                    scores(60.0, 75.9, 81.9, 34.6),
+                    scores(63.2, 77.2, 82.5, 44.9))),
+            dict(
+                title='MAR w/o L_CML & L_RAL',
+                row='wo_cml_ral',
+                paper=both(
+                    scores(53.9, 71.5, 77.7, 28.2),
+                    scores(60.1, 73.0, 78.4, 40.4))),
+            dict(
+                title='MAR w/o L_RAL',
+                row='wo_ral',
+                paper=both(
+                    scores(59.2, 76.4, 82.3, 30.8),
+                    scores(57.9, 72.6, 77.8, 37.1))),
+            *controls,
+            mar,
+        ]),
+    'fig-5': dict(
+        title='similar pairs of the lowest agreement',
+        cells=[dict(title='MAR', tool='similar_pairs')]),
+    'log-normality': dict(
+        title='how log-normal the soft multilabels are',
+        columns=['skewness', 'excess_kurtosis', 'qq_correlation'],
+        cells=[
+            dict(
+                title='source only',
+                stage='pretrain',
+                tool='soft_multilabel_stats'),
+            dict(title='MAR', tool='soft_multilabel_stats'),
+        ]),
+    'fig-7a': dict(
+        title='the weight of L_CML, lambda_1',
+        x='lambda_1',
+        cells=curve('lambda1-{}', lambdas1, 2e-4)),
+    'fig-7b': dict(
+        title='the weight of L_RAL, lambda_2',
+        x='lambda_2',
+        cells=curve('lambda2-{}', lambdas2, 50)),
+    'p': dict(
+        title='the mining ratio p',
+        x='p',
+        cells=[
+            *curve('p-{}', ratios, 1)[:-1],
+            dict(
+                title="the config's own",
+                x={config[:-3]: p for config, p in zip(configs, own_ratios)}),
+        ]),
+    'beta': dict(
+        title='the weight of L_RJ in L_RAL, beta',
+        x='beta',
+        cells=curve('beta-{}', betas, 0.2)),
+    'fig-6': dict(
+        title='the number of reference persons',
+        x='reference persons',
+        cells=[
+            *curve('{}-persons', persons, 4101)[:-1],
+            dict(
+                title='all',
+                x={
+                    config[:-3]: num
+                    for config, num in zip(configs, reference_persons)
+                }),
+        ]),
+}
+
+# Whose numbers of the paper stand beside those on other data.
+stands_for = {config[:-3]: 'mar_msmt_market' for config in configs[2:]}
+
+# Nobody chose a setting on people drawn with seeds other than 0.
+embedded = dict(
+    mar_demo=dict(
+        write='write_benchmark',
+        data=dict(source_ids=600, target_train_ids=600, target_test_ids=300),
+        roots={'source.data_root': '', 'target.data_root': ''},
+        smoke=dict(
+            data=dict(source_ids=40, target_train_ids=40, target_test_ids=20),
+            options={'model.head.num_agents': 40})))

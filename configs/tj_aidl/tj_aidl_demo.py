@@ -1,4 +1,4 @@
-# TJ-AIDL on embedded pedestrians (tools/demo.py draws them): small networks,
+# TJ-AIDL on embedded pedestrians (tools/reproduce.py draws them): small networks,
 # from scratch, that two CPU cores train in minutes.
 _base_ = [
     '../_base_/models/tj_aidl_mobilenet_v1.py',

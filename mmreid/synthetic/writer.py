@@ -552,6 +552,36 @@ def write_benchmark(
     return source, target
 
 
+def write_attribute_benchmark(
+    root: str,
+    seed: int = 0,
+    source_ids: int = 600,
+    target_train_ids: int = 600,
+    target_test_ids: int = 100,
+    size: tuple[int, int] = (64, 128),
+) -> tuple[str, str]:
+    """As :func:`write_benchmark`, from a source that has attributes.
+
+    The source is ``root/DukeMTMC-reID``, before eight cameras, with
+    ``duke_attribute.mat`` in it; the target is that of
+    :func:`write_benchmark`.
+    """
+    source = write_dukemtmc(
+        root,
+        DOMAINS['source'],
+        num_train_ids=source_ids,
+        num_test_ids=20,
+        images_per_camera=1,
+        seed=seed,
+        size=size,
+    )
+    target = write_market1501(
+        root, DOMAINS['target'], target_train_ids, target_test_ids, 1, seed,
+        size=size,
+    )  # fmt: skip
+    return source, target
+
+
 def contact_sheet(
     seed: int = 0, people: int = 3, size: tuple[int, int] = (64, 128)
 ) -> np.ndarray:

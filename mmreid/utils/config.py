@@ -159,12 +159,16 @@ class Row:
         overrides (dict): Merged into it, as a config that inherits would be:
             ``_delete_=True`` replaces a dict, and the string
             ``'{{_base_.KEY}}'`` is what the main config has there.
+        after (str, optional): A stage of the main config. Up to it the
+            changes change nothing, so that its checkpoint serves the row.
+            Defaults to None: the row shares no stage.
     """
 
     name: str
     title: str
     config: str
     overrides: dict
+    after: str | None = None
 
     @property
     def argument(self) -> str:
@@ -192,8 +196,9 @@ def load_table(path: str) -> dict[str, Row]:
 
     ``configs`` lists the main configs, which lie beside it. ``rows`` names
     the rows; each is a dict with a ``title``, what is changed, by the top
-    level keys of a config, and ``configs``, where it is not made for those of
-    the table.
+    level keys of a config, and, where they apply, ``configs``, if it is not
+    made for those of the table, and ``after``, the stage that it shares with
+    the main config (:class:`Row`).
 
     Args:
         path (str): The file, ``table.py``.
@@ -243,7 +248,7 @@ def load_table(path: str) -> dict[str, Row]:
             changes = {
                 key: value
                 for key, value in row.items()
-                if key not in ('title', 'configs')
+                if key not in ('title', 'configs', 'after')
             }
             if 'title' not in row or not changes:
                 raise InputError(
@@ -252,7 +257,9 @@ def load_table(path: str) -> dict[str, Row]:
                 )
             if main in row['configs']:
                 name = f'{stem}_{name}'
-                table[name] = Row(name, row['title'], config, changes)
+                table[name] = Row(
+                    name, row['title'], config, changes, row.get('after')
+                )
     return table
 
 

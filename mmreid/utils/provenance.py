@@ -1,5 +1,6 @@
 """Who made this number: command, versions, source code."""
 
+import os
 import os.path as osp
 import platform
 import shlex
@@ -19,9 +20,10 @@ def provenance() -> dict:
     """What one needs, beside config, seed and data, to repeat a run.
 
     Returns:
-        dict: ``command``; ``versions`` of Python and packages; and ``git``,
-        the commit of the checkout that this code lies in, with '+changes'
-        where files differ from it, or None.
+        dict: ``command``; ``machine``, its name, processor and number of
+        cores; ``versions`` of Python and packages; and ``git``, the commit of
+        the checkout that this code lies in, with '+changes' where files
+        differ from it, or None.
     """
     versions = dict(python=platform.python_version(), mmreid=__version__)
     for name in PACKAGES:
@@ -30,7 +32,11 @@ def provenance() -> dict:
         except metadata.PackageNotFoundError:
             continue
     return dict(
-        command=shlex.join(sys.argv), versions=versions, git=_git_state()
+        command=shlex.join(sys.argv),
+        machine=f'{platform.node()}, {platform.machine()}, '
+        f'{os.cpu_count()} cores',
+        versions=versions,
+        git=_git_state(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import os.path as osp
 import socket
@@ -10,6 +11,7 @@ from typing import IO
 from mmreid.errors import InputError
 
 from .checkpoint import RESUMABLE, files_of
+from .files import write_json
 
 # The locks of this process, which hold until it ends.
 _locks: dict[str, IO] = {}
@@ -68,3 +70,48 @@ def claim_work_dir(
         )
     for file in earlier:
         os.remove(file)
+
+
+def keep(content: dict, path: str, hint: str) -> None:
+    """Write a file, or check that an earlier run wrote the same.
+
+    Args:
+        content (dict): What to write.
+        path (str): The file.
+        hint (str): For the error: what else the work dir was used for.
+
+    Raises:
+        InputError: If the file holds something else.
+    """
+    content = json.loads(json.dumps(content, default=str))
+    if not osp.exists(path):
+        write_json(content, path)
+        return
+    with open(path, encoding='utf-8') as file:
+        found = json.load(file)
+    differing = [k for k in content if content[k] != found.get(k)]
+    if differing:
+        raise InputError(
+            f"'{path}' was written {hint}: {', '.join(differing)} differ. "
+            'Name another --work-dir, or empty this one.'
+        )
+
+
+def portable(value: object) -> object:
+    """A part of a config as it is compared between two runs.
+
+    Of paths only the last name counts: data and weights may move between a
+    run and its resumption, yet another name is likely to be something else.
+    The split is left out, which the tool itself sets.
+    """
+    if isinstance(value, dict):
+        return {
+            key: portable(part)
+            for key, part in value.items()
+            if key not in ('split_file', 'split_index')
+        }
+    if isinstance(value, list | tuple):
+        return [portable(part) for part in value]
+    if isinstance(value, str):
+        return osp.basename(osp.normpath(value))
+    return value

@@ -30,7 +30,9 @@ def parse_args() -> argparse.Namespace:
         help='image files, or folders of them, in place of the training '
         "images of the config's target",
     )
-    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument(
+        '--batch-size', type=int, help='default: 64, or all if they are less'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the order')
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
@@ -68,7 +70,7 @@ def main() -> None:
     adapt_bn(
         model,
         images,
-        args.batch_size,
+        args.batch_size or min(64, len(images)),
         num_workers=(cfg.get('train_dataloader') or {}).get('num_workers', 0),
         seed=args.seed,
     )

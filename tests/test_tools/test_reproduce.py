@@ -1,0 +1,348 @@
+import json
+import multiprocessing
+import os
+import os.path as osp
+import runpy
+import subprocess
+import sys
+
+import cv2
+import pytest
+import tiny_mar
+
+TOOL = osp.join(tiny_mar.ROOT, 'tools', 'reproduce.py')
+TABLE = """
+configs = ['tiny.py']
+rows = dict(
+    wo_mdl=dict(title='A row', after='pretrain', model=dict(miner=None)),
+    wrong=dict(
+        title='Wrong', after='pretrain', test_evaluator=dict(metric='no')),
+    lost=dict(title='Lost', after='nowhere', model=dict(miner=None)))
+source_only = dict(title='source only', stage='pretrain')
+wo_mdl = dict(title='w/o L_MDL', row='wo_mdl')
+experiments = {
+    'table-1': dict(
+        title='A table',
+        cells=[
+            source_only,
+            dict(title='BN', stage='pretrain', bn=True),
+            wo_mdl,
+            dict(title='MAR', paper=dict(tiny={'rank-1': 12.34})),
+            dict(title='of another config', row='other'),
+        ][:4]),
+    'fig-1': dict(
+        title='A curve',
+        x='lambda',
+        cells=[dict(wo_mdl, x=0.1), dict(title='MAR', x=dict(tiny=1.0))]),
+    'picture': dict(
+        title='A picture',
+        cells=[dict(source_only, tool='rank_list')]),
+    'fails': dict(
+        title='One fails',
+        cells=[dict(title='wrong', row='wrong'), source_only]),
+    'lost': dict(title='Lost', cells=[dict(title='lost', row='lost')]),
+    'misspelt': dict(title='M', cells=[dict(title='a', stages='main')]),
+    'no-row': dict(title='N', cells=[dict(title='a', row='wo_mld')]),
+}
+"""
+
+
+class Forked:
+    """A tool's call, forked to save the imports."""
+
+    called: list[list[str]] = []
+    status: dict[str, int] = {}
+
+    def __init__(self, command, env, **streams):
+        self.called.append(command[1:])
+        self.returncode = None
+        tool = osp.basename(command[1])
+        self.fixed = self.status.get(tool)
+        if self.fixed is None:
+            self.process = multiprocessing.get_context('fork').Process(
+                target=self.work, args=(command,)
+            )
+            self.process.start()
+
+    def work(self, command):
+        sys.stdout = sys.stderr = open(os.devnull, 'w')
+        sys.argv = command[1:]
+        subprocess.Popen = self.popen
+        runpy.run_path(sys.argv[0], run_name='__main__')
+
+    def poll(self):
+        if self.fixed is not None:
+            self.returncode = self.fixed
+        elif not self.process.is_alive():
+            self.process.join()
+            self.returncode = self.process.exitcode
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def wait(self):
+        self.process.join()
+
+
+@pytest.fixture
+def method(tiny_config, tmp_path):
+    """A folder with a table of the tiny config; a stage has an epoch."""
+    one = dict(max_epochs=1, param_scheduler=[])
+    cfg = tiny_config(
+        train_cfg__stages__pretrain=one, train_cfg__stages__main=one
+    )
+    cfg.pop('work_dir')
+    cfg.pop('experiment_name')
+    folder = tmp_path / 'method'
+    folder.mkdir()
+    cfg.dump(str(folder / 'tiny.py'))
+    (folder / 'table.py').write_text(TABLE)
+    return folder
+
+
+@pytest.fixture
+def run(method, tmp_path, run_main, monkeypatch, capsys):
+    """Run the tool: its status, its output, and the tools that it called."""
+    popen = subprocess.Popen
+
+    def run(name, *arguments, **status):
+        kind = type(
+            'Call', (Forked,), dict(called=[], status=status, popen=popen)
+        )
+
+        def start(command, **kwargs):
+            # Not git, which the provenance asks.
+            tool = command[0] == sys.executable
+            return (kind if tool else popen)(command, **kwargs)
+
+        monkeypatch.setattr(subprocess, 'Popen', start)
+        where = ('--work-dir', tmp_path / 'W')
+        status = run_main(TOOL, f'{method}/{name}', *where, *arguments)
+        monkeypatch.setattr(subprocess, 'Popen', popen)
+        streams = capsys.readouterr()
+        names = [osp.basename(command[0]) for command in kind.called]
+        run.commands = kind.called
+        return status, streams.out + streams.err, names
+
+    return run
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_list_runs_nothing(run, tmp_path):
+    status, output, called = run('table-1', '--list')
+    assert (status, called) == (0, [])
+    assert 'w/o L_MDL\n' in output and 'tiny.py:wo_mdl, A row' in output
+    assert "'miner': None" in output
+    assert not (tmp_path / 'W').exists()
+    output = run('rows', '--list', '--cells', 'wo_*')[1]
+    assert 'A row' in output and 'Wrong' not in output
+
+
+def test_cells_are_made_once(run, tmp_path):
+    seeds = ('--seeds', '0', '1')
+    cells = ('--cells', 'source only', 'wo_mdl', 'MAR')
+    status, output, called = run('table-1', *cells, *seeds)
+    assert status == 0
+    # The pretraining is shared, and each cell scored as soon as it can be.
+    assert called == ['train.py', 'test.py'] * 6
+    folder = tmp_path / 'W'
+    results = read(folder / 'table-1_tiny.json')
+    lines = {line['title']: line for line in results['lines']}
+    assert list(lines) == ['source only', 'w/o L_MDL', 'MAR']
+    # As the loop counted: the last checkpoints are of iterations 3 and 6.
+    assert (folder / 'tiny/seed_0/pretrain/iter_3.pth').exists()
+    assert (folder / 'tiny/seed_0/main/iter_6.pth').exists()
+    pretrain, main = 'pretrain 3', 'main 3'
+    for title, row, name, trained in (
+        ('source only', 'tiny', 'pretrain', pretrain),
+        ('w/o L_MDL', 'tiny_wo_mdl', 'main', f'{pretrain}, {main}'),
+        ('MAR', 'tiny', 'main', f'{pretrain}, {main}'),
+    ):
+        line = lines[title]
+        assert line['seeds'] == [0, 1] and line['trained'] == trained
+        written = [
+            read(folder / row / f'seed_{seed}' / f'{name}.json')
+            for seed in (0, 1)
+        ]
+        for metrics, file in zip(line['metrics'], written, strict=True):
+            assert metrics == {k: file[k] for k in metrics}
+            assert file['provenance']['command'].startswith(TOOL[:-12])
+        a, b = (file['mAP'] for file in written)
+        assert line['mean']['mAP'] == pytest.approx((a + b) / 2)
+        assert line['std']['mAP'] == pytest.approx(abs(a - b) / 2**0.5)
+    assert written[0] != written[1]  # of another seed
+    text = (folder / 'table-1_tiny.md').read_text()
+    assert text in output
+    mean, std = (lines['MAR'][k]['rank-1'] for k in ('mean', 'std'))
+    assert f'| MAR | {mean:.1f} ± {std:.1f} (12.3) |' in text
+    assert 'seeds 0, 1: mean ± sample standard deviation' in text
+    assert cv2.imread(str(folder / 'table-1_tiny.png')) is not None
+    # The row's stage started from the main config's pretraining.
+    (trained,) = (
+        command
+        for command in run.commands
+        if command[1].endswith(':wo_mdl')
+        and 'train.py' in command[0]
+        and str(folder / 'tiny_wo_mdl/seed_1/main') in command
+    )
+    pretrained = folder / 'tiny/seed_1/pretrain/stage_pretrain.pth'
+    assert f'load_from={pretrained}' in trained
+
+    # What is there is kept, weights may go, a lost score is made again.
+    (folder / 'tiny/seed_0/main.json').unlink()
+    for seed in (0, 1):
+        pretraining = folder / f'tiny/seed_{seed}/pretrain'
+        (pretraining / 'stage_pretrain.pth').unlink()
+    status, again, called = run('table-1', *cells, *seeds)
+    assert (status, called) == (0, ['test.py'])
+    assert text in again
+
+
+def test_jobs_run_side_by_side_with_a_log(run, tmp_path):
+    status, output, called = run('table-1', '--jobs', '2')
+    assert status == 0 and called.count('adapt_bn.py') == 1
+    bn = read(tmp_path / 'W/tiny/seed_0/pretrain_bn.json')
+    assert bn['mAP'] != read(tmp_path / 'W/tiny/seed_0/pretrain.json')['mAP']
+    # By levels: the pretraining, both main stages, the scores.
+    assert called[:3] == ['train.py'] * 3 and 'train.py' not in called[3:]
+    assert (tmp_path / 'W/tiny/seed_0/main/stage_main.log').exists()
+    assert 'done in' in output and ' left.' in output
+
+
+def test_an_unfinished_table_is_written_as_such(run, tmp_path):
+    run('table-1', '--cells', 'source only')
+    # The tool that would train fails.
+    status, output, called = run('table-1', **{'train.py': 1})
+    assert status == 1
+    assert 'tiny_wo_mdl, seed 0: training main: failed' in output
+    assert 'error: These failed, see above: ' in output
+    text = (tmp_path / 'W/table-1_tiny.md').read_text()
+    assert 'Unfinished: 2 of 4 cells are there.' in text
+    assert '| MAR | - ' in text
+
+
+def test_an_interruption_is_passed_on(run):
+    status, output, called = run('table-1', **{'train.py': 75})
+    assert (status, called) == (75, ['train.py'])
+    assert 'run the same command to go on' in output
+
+
+def test_other_settings_are_refused(run, tmp_path):
+    run('table-1', '--cells', 'source only')
+    status, output, called = run('table-1', '--amp')
+    assert (status, called) == (1, [])
+    assert "tiny/seed_0/settings.json' was written by a run with" in output
+    assert 'amp differ' in output
+
+
+def test_results_of_another_machine_are_said(run, tmp_path):
+    run('table-1', '--cells', 'source only')
+    file = tmp_path / 'W/tiny/seed_0/pretrain.json'
+    score = read(file)
+    score['provenance']['machine'] = 'elsewhere, 64 cores'
+    file.write_text(json.dumps(score))
+    output = run('table-1', '--cells', 'source only', 'BN')[1]
+    assert 'The cells were made on 2 machines: elsewhere, 64 cores;' in output
+
+
+def test_a_row_that_fails_does_not_stop_the_others(run, tmp_path):
+    status, output, called = run('fails')
+    assert status == 1
+    assert 'error: These failed, see above: tiny_wrong, seed 0' in output
+    assert '| source only | ' in (tmp_path / 'W/fails_tiny.md').read_text()
+
+
+def test_curve_and_picture(run, tmp_path):
+    assert run('fig-1', '--seeds', '3')[0] == 0
+    lines = read(tmp_path / 'W/fig-1_tiny.json')['lines']
+    assert [line['x'] for line in lines] == [0.1, 1.0]
+    assert cv2.imread(str(tmp_path / 'W/fig-1_tiny.png')) is not None
+    status, output, called = run('picture', '--seeds', '3')
+    assert (status, called) == (0, ['rank_list.py'])
+    picture = tmp_path / 'W/tiny/seed_3/pretrain_rank_list.png'
+    assert cv2.imread(str(picture)) is not None and str(picture) in output
+
+
+@pytest.mark.parametrize(
+    'name, arguments, message',
+    [
+        ('tabel-1', (), "has no experiment 'tabel-1'; it has table-1"),
+        ('table-1', ('--config', 'big'), "not made for the config 'big'"),
+        ('table-1', ('--cells', 'M*', 'L*'), "has no cell 'L*'; it has sou"),
+        ('misspelt', (), "A cell of 'misspelt' in"),
+        ('no-row', (), "has no row 'tiny_wo_mld'; it has tiny_wo_mdl"),
+        ('lost', (), "says after='nowhere', which is no stage of tiny"),
+        ('table-1', ('--smoke',), "--smoke: the data of 'tiny' are not drawn"),
+        (
+            'table-1',
+            (
+                '--cfg-options',
+                'test_dataloader.dataset.data_root=/nowhere',
+            ),
+            "data_root '/nowhere' of",
+        ),
+    ],
+)
+def test_bad_input(run, name, arguments, message):
+    status, output, called = run(name, *arguments)
+    assert (status, called) == (1, [])
+    assert output.count('error: ') == 1
+    assert message in output
+
+
+@pytest.mark.parametrize('name', ['nothing/table-1', 'table-1', 'mar'])
+def test_no_method(name, run_main, capsys):
+    assert run_main(TOOL, name) == 1
+    assert 'must be METHOD/EXPERIMENT' in capsys.readouterr().err
+
+
+def test_random_splits(method, tmp_path, run_main, monkeypatch):
+    """A stage that reads the target is trained anew for each split."""
+    commands = []
+
+    class Call:
+        returncode = 0
+
+        def __init__(self, command, **streams):
+            if command[0] != sys.executable:
+                raise OSError('no git')
+            commands.append(command[1:])
+            if '--work-dir' in command:
+                folder = command[command.index('--work-dir') + 1]
+                os.makedirs(folder, exist_ok=True)
+                if 'train.py' in command[1]:
+                    stage = osp.basename(folder)
+                    open(f'{folder}/stage_{stage}.pth', 'w').close()
+                else:
+                    score = dict(metrics={'rank-1': dict(mean=12.34)})
+                    with open(f'{folder}/results.json', 'w') as file:
+                        json.dump(score, file)
+
+        def poll(self):
+            return 0
+
+    monkeypatch.setattr(subprocess, 'Popen', Call)
+    text = (method / 'tiny.py').read_text()
+    text += (
+        "\ntest_dataloader['dataset'] = dict(type='VIPeR', "
+        "data_root='viper', pipeline=[])\n"
+    )
+    (method / 'tiny.py').write_text(text)
+    from mmreid.synthetic import write_viper
+
+    monkeypatch.chdir(tmp_path)
+    write_viper('viper', num_ids=4)
+    where = ('--work-dir', tmp_path / 'W')
+    assert run_main(TOOL, f'{method}/table-1', *where) == 0
+    called = [osp.basename(command[0]) for command in commands]
+    assert called == ['train.py'] + ['run_splits.py'] * 4
+    how = [{'--no-adapt', '--adapt-bn'} & set(command) for command in commands]
+    assert how[1:] == [{'--no-adapt'}, {'--adapt-bn'}, set(), set()]
+    pretrained = str(tmp_path / 'W/tiny/seed_0/pretrain/stage_pretrain.pth')
+    assert all(command[2] == pretrained for command in commands[1:])
+    lines = read(tmp_path / 'W/table-1_tiny.json')['lines']
+    assert [line['mean'] for line in lines] == [{'rank-1': 12.34}] * 4

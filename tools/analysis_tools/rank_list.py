@@ -1,0 +1,91 @@
+"""Draw the gallery images that rank first for some queries.
+
+Queries are spread over the query set; a frame says whether a gallery image
+shows the same person.
+"""
+
+import argparse
+import os.path as osp
+
+import torch
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+
+from mmreid.apis import extract, init_model
+from mmreid.errors import InputError
+from mmreid.evaluation import rank_queries
+from mmreid.registry import DATASETS
+from mmreid.utils import (
+    exit_with_message,
+    ranking_metric,
+    read_config,
+    use_validation,
+)
+from mmreid.visualization import draw_rank_list
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
+    parser.add_argument(
+        'checkpoint', help="path of a checkpoint, or 'none': untrained"
+    )
+    parser.add_argument('--out', required=True, help='picture to write')
+    parser.add_argument('--num', type=int, default=8, help='of queries')
+    parser.add_argument('--neighbours', type=int, default=10, help='of each')
+    parser.add_argument('--title', help='headline (default: the config)')
+    parser.add_argument(
+        '--val',
+        action='store_true',
+        help='show validation identities rather than the test set',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='run the backbone in bfloat16, channels last',
+    )
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args.config, args.cfg_options)
+    if args.val:
+        use_validation(cfg)
+    if 'test_dataloader' not in cfg:
+        raise InputError(
+            f"'{args.config}' has no test set, so there is no query; of "
+            'images without labels, ReIDInferencer.draw shows the nearest.'
+        )
+    cfg.model.amp = args.amp
+    init_default_scope(cfg.default_scope)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
+    model = init_model(cfg, checkpoint, args.device)
+    images = extract(
+        model, dataset, batch_size=cfg.test_dataloader.batch_size
+    ).to('cpu')
+    is_query = torch.tensor(
+        [dataset.get_data_info(i)['is_query'] for i in range(len(dataset))]
+    ).bool()
+    query, gallery = images.take(is_query), images.take(~is_query)
+    spread = torch.linspace(0, len(query) - 1, min(args.num, len(query)))
+    query = query.take(spread.long())
+    ranked = rank_queries(
+        query,
+        gallery,
+        metric=ranking_metric(cfg),
+        num_neighbours=args.neighbours,
+    )
+    title = args.title or osp.splitext(osp.basename(cfg.filename))[0]
+    draw_rank_list(query, gallery, ranked.neighbours, args.out, title=title)
+    print(args.out)
+
+
+if __name__ == '__main__':
+    with exit_with_message():
+        main()

@@ -1,0 +1,824 @@
+"""Make a table or a figure of a paper: train what it takes, score, report.
+
+NAME is METHOD/EXPERIMENT, such as mar/table-3 or tj_aidl/fig-4, or
+METHOD/rows, every row of METHOD's table.py. METHOD is a folder of configs/,
+or any folder with a table.py. Ends with a Markdown table, the same as JSON,
+and a plot, in <work-dir>/<experiment>_<config>.*. Run it again after a kill:
+finished cells are kept, what was cut off resumes.
+"""
+
+import argparse
+import fnmatch
+import itertools
+import json
+import os
+import os.path as osp
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import mmengine
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+import mmreid.synthetic
+from mmreid.datasets.random_splits import RandomSplitDataset
+from mmreid.errors import InputError
+from mmreid.registry import DATASETS, MODELS
+from mmreid.utils import Row, config_parser, exit_with_message, read_config
+from mmreid.utils.checkpoint import RESUMABLE, files_of
+from mmreid.utils.experiment import Cell, Experiment, load_experiment
+from mmreid.utils.files import whole_file, write_json
+from mmreid.utils.package_files import CONFIGS
+from mmreid.utils.provenance import provenance
+from mmreid.utils.work_dir import keep, portable
+
+TOOLS = osp.dirname(osp.abspath(__file__))
+INTERRUPTED = 75
+UNTRAINED = 'untrained'
+# An image costs a training three times what it costs an evaluation.
+BACKWARD = 3
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('name', help='METHOD/EXPERIMENT')
+    parser.add_argument(
+        '--config',
+        help="the main config's name, such as mar_demo (default: the paper's)",
+    )
+    parser.add_argument(
+        '--cells',
+        nargs='+',
+        metavar='PATTERN',
+        help="only these lines, by title or row, e.g. MAR 'wo_*'",
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument(
+        '--val',
+        action='store_true',
+        help='score the validation identities rather than the test set',
+    )
+    parser.add_argument('--amp', action='store_true')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        help='how many trainings at once, which share the cores',
+    )
+    parser.add_argument('--work-dir', default='work_dirs/reproduce')
+    parser.add_argument(
+        '--drawing-seed',
+        type=int,
+        default=1,
+        help='of the embedded pedestrians; settings were chosen on 0',
+    )
+    parser.add_argument(
+        '--smoke',
+        action='store_true',
+        help='few embedded pedestrians and iterations: shows that it runs',
+    )
+    parser.add_argument(
+        '--list', action='store_true', help='only show what would be run'
+    )
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def read_experiment(args: argparse.Namespace) -> Experiment:
+    """The experiment that the arguments name, with the cells they name."""
+    method, _, name = args.name.rpartition('/')
+    places = (method, osp.join('configs', method), osp.join(CONFIGS, method))
+    found = [p for p in places if osp.isfile(osp.join(p, 'table.py'))]
+    if not method or not found:
+        raise InputError(
+            f"'{args.name}' must be METHOD/EXPERIMENT, such as mar/table-3, "
+            'METHOD being a folder of configs/, or one with a table.py.'
+        )
+    experiment = load_experiment(found[0], name, args.config)
+    if args.cells:
+        titles = {cell.title for cell, _ in experiment.cells}
+        rows = {cell.row for cell, _ in experiment.cells}
+        for pattern in args.cells:
+            if not fnmatch.filter(titles | rows, pattern):
+                raise InputError(
+                    f"'{args.name}' has no cell '{pattern}'; it has "
+                    f'{", ".join(cell.title for cell, _ in experiment.cells)}.'
+                )
+        experiment.cells = [
+            (cell, row)
+            for cell, row in experiment.cells
+            if any(
+                fnmatch.fnmatch(cell.title, p) or fnmatch.fnmatch(cell.row, p)
+                for p in args.cells
+            )
+        ]
+    return experiment
+
+
+def draw(experiment: Experiment, args: argparse.Namespace) -> list[str]:
+    """Draw the embedded data, and give the settings that name them."""
+    embedded = experiment.embedded
+    if not embedded:
+        if args.smoke:
+            raise InputError(
+                f"--smoke: the data of '{experiment.config}' are not drawn."
+            )
+        return []
+    folder = f'embedded_{args.drawing_seed}' + '_smoke' * args.smoke
+    root = osp.join(args.work_dir, folder)
+    part = embedded['smoke'] if args.smoke else embedded
+    if not args.list:
+        print(f'Drawing pedestrians in {root} ...', flush=True)
+        write = getattr(mmreid.synthetic, embedded['write'])
+        write(root, args.drawing_seed, **part['data'])
+    options = {
+        key: osp.join(root, end) if end else root
+        for key, end in embedded['roots'].items()
+    }
+    options.update(part.get('options', {}))
+    return [f'{key}={value}' for key, value in options.items()]
+
+
+@dataclass
+class Task:
+    """A call of a tool that leaves a file.
+
+    Attributes:
+        title (str): For the console.
+        file (str): What it leaves.
+        commands (list[list[str]]): What is run, one after the other.
+        needs (Task, optional): What has to be there before. Defaults to
+            None.
+        cost (float): In images. Defaults to 0.
+        level (int): How many trainings are before it. Defaults to 0.
+    """
+
+    title: str
+    file: str
+    commands: list[list[str]]
+    needs: list['Task'] = field(default_factory=list)
+    cost: float = 0
+    level: int = 0
+
+    @property
+    def done(self) -> bool:
+        return osp.isfile(self.file)
+
+
+class Plan:
+    """What an experiment trains and scores.
+
+    Args:
+        experiment (Experiment): The experiment.
+        args (argparse.Namespace): The tool's arguments.
+        options (list[str]): Settings of every config, KEY=VALUE.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        args: argparse.Namespace,
+        options: list[str],
+    ) -> None:
+        self.args = args
+        self.options = options
+        self.rows = {row.name: row for _, row in experiment.cells}
+        main = experiment.cells[0][1]
+        self.main = Row(experiment.config, '', main.config, {})
+        self.rows[self.main.name] = self.main
+        self.config_name = experiment.config
+        self._configs: dict[str, Config] = {}
+        self._tasks: dict[str, Task] = {}
+
+    def config(self, row: Row) -> Config:
+        """A row's config, as the tools will see it."""
+        if row.name not in self._configs:
+            parsed = config_parser('').parse_args(
+                [row.argument, '--cfg-options', *self.options]
+                if self.options
+                else [row.argument]
+            )
+            cfg = read_config(row.argument, parsed.cfg_options)
+            if self.args.smoke:
+                shorten(cfg)
+            self._configs[row.name] = cfg
+        return self._configs[row.name]
+
+    def order(self, row: Row) -> list[str]:
+        return list(self.config(row).train_cfg.order)
+
+    def owner(self, row: Row, stage: str) -> Row:
+        """Who trains a stage: the main config, up to the row's 'after'."""
+        if row.after is None:
+            return row
+        order = self.order(self.main)
+        if row.after not in order:
+            raise InputError(
+                f"The row '{row.name}' says after='{row.after}', which is no "
+                f'stage of {self.main.name}: {", ".join(order)}.'
+            )
+        shared = order[: order.index(row.after) + 1]
+        return self.main if stage in shared else row
+
+    def folder(self, row: Row, seed: int) -> str:
+        return osp.join(self.args.work_dir, row.name, f'seed_{seed}')
+
+    def common(self, row: Row, *options: str) -> list[str]:
+        """Arguments of every tool."""
+        options = [*self.options, *options]
+        if self.args.smoke:
+            options += smoke_options(self.config(row))
+        amp = ['--amp'] * self.args.amp
+        # Last: it takes all that follows.
+        return amp + (['--cfg-options', *options] if options else [])
+
+    def splits(self, row: Row) -> bool:
+        """Whether the test set is scored on random splits."""
+        target = self.config(row).get('test_dataloader')
+        if not target:
+            raise InputError(
+                f"'{row.argument}' has no test set, so nothing can be scored."
+            )
+        with DefaultScope.overwrite_default_scope('mmreid'):
+            cls = DATASETS.get(target.dataset.type)
+        return issubclass(cls, RandomSplitDataset)
+
+    def per_split(self, row: Row, stage: str) -> bool:
+        """Whether a stage is trained anew for each random split."""
+        if not self.splits(row):
+            return False
+        with DefaultScope.overwrite_default_scope('mmreid'):
+            algorithm = MODELS.get(self.config(row).model.type)
+        return 'target' in algorithm.stages.get(stage, {})
+
+    def training(self, row: Row, seed: int, stage: str) -> Task:
+        """The task that leaves a stage's checkpoint."""
+        row = self.owner(row, stage)
+        self.keep_settings(row, seed)
+        folder = osp.join(self.folder(row, seed), stage)
+        file = osp.join(folder, f'stage_{stage}.pth')
+        if file in self._tasks:
+            return self._tasks[file]
+        order = self.order(row)
+        if stage not in order:
+            raise InputError(
+                f"'{row.argument}' trains {', '.join(order)}, not '{stage}'."
+            )
+        index = order.index(stage)
+        options, needs = [f'train_cfg.order={order[: index + 1]}'], []
+        if index:
+            before = self.training(row, seed, order[index - 1])
+            needs = [before]
+            options += [
+                f'load_from={before.file}',
+                f'train_cfg.first_stage={stage}',
+            ]
+        resume = ['--resume'] * bool(files_of(folder, *RESUMABLE))
+        task = Task(
+            f'{row.name}, seed {seed}: training {stage}',
+            file,
+            [
+                tool('train.py')
+                + [row.argument, '--work-dir', folder, '--seed', str(seed)]
+                + resume
+                + self.common(row, *options)
+            ],
+            needs,
+            num_images(self.config(row), stage) * BACKWARD,
+            1 + max((t.level for t in needs), default=-1),
+        )
+        self._tasks[file] = task
+        return task
+
+    def scoring(self, cell: Cell, row: Row, seed: int) -> Task:
+        """The task that leaves a cell's metrics, or its picture."""
+        order = self.order(row)
+        stage = cell.stage or order[-1]
+        self.keep_settings(row, seed)
+        per_split = stage != UNTRAINED and self.per_split(row, stage)
+        needs, checkpoint = [], 'none'
+        if stage != UNTRAINED:
+            trained = order[order.index(stage) - 1] if per_split else stage
+            needs = [self.training(row, seed, trained)]
+            checkpoint = needs[0].file
+        file = osp.join(self.folder(row, seed), self.key(cell, stage))
+        options = [f'{k}={v}' for k, v in cell.options.items()]
+        commands = []
+        if cell.tool:
+            file += '.png'
+            entries = [row.argument, checkpoint]
+            for shown, trained in cell.panels.items():
+                name, _, of = trained.partition(':')
+                name = f'{self.config_name}_{name}' if name else self.main.name
+                panel = self.training(self.rows_of(name), seed, of)
+                needs.append(panel)
+                entries.append(f'{self.main.config}:{shown}:{panel.file}')
+            commands.append(
+                tool(f'analysis_tools/{cell.tool}.py')
+                + entries
+                + ['--out', file]
+                + ['--val'] * self.args.val
+                + self.common(row, *options)
+            )
+        elif self.splits(row):
+            folder = f'{file}_splits'
+            file = osp.join(folder, 'results.json')
+            how = []
+            if cell.bn:
+                how = ['--adapt-bn']
+            elif not per_split:
+                how = ['--no-adapt']
+            commands.append(
+                tool('run_splits.py')
+                + [row.argument, checkpoint, '--work-dir', folder]
+                + ['--seed', str(seed), *how]
+                + self.common(row, *options, *camera_mean(cell))
+            )
+        else:
+            if cell.bn:
+                adapted = f'{checkpoint[:-4]}_bn.pth'
+                commands.append(
+                    tool('analysis_tools/adapt_bn.py')
+                    + [row.argument, checkpoint, adapted, '--seed', str(seed)]
+                    + self.common(row, *options)
+                )
+                checkpoint = adapted
+            file += '.json'
+            commands.append(
+                tool('test.py')
+                + [row.argument, checkpoint, '--out', file]
+                + ['--work-dir', f'{file[:-5]}_test']
+                + ['--val'] * self.args.val
+                + ['--camera-mean'] * cell.camera_mean
+                + self.common(row, f'randomness.seed={seed}', *options)
+            )
+        return Task(
+            f'{row.name}, seed {seed}: {cell.title}',
+            file,
+            commands,
+            needs,
+            len_of(self.config(row).test_dataloader.dataset),
+        )
+
+    def rows_of(self, name: str) -> Row:
+        """A row that no cell has, by its name."""
+        if name not in self.rows:
+            from mmreid.utils import load_table
+
+            folder = osp.dirname(self.main.config)
+            self.rows.update(load_table(osp.join(folder, 'table.py')))
+        return self.rows[name]
+
+    def key(self, cell: Cell, stage: str) -> str:
+        """A name for what is scored, among all scores of a row."""
+        parts = [stage]
+        parts += ['bn'] * cell.bn
+        parts += ['camera-mean'] * cell.camera_mean
+        parts += [
+            re.sub(r'[^\w.-]', '-', f'{key.rpartition(".")[2]}-{value}')
+            for key, value in cell.options.items()
+        ]
+        parts += [cell.tool] if cell.tool else []
+        parts += ['val'] * self.args.val
+        return '_'.join(parts)
+
+    def keep_settings(self, row: Row, seed: int) -> None:
+        """Refuse a folder in which the row was run otherwise."""
+        cfg = self.config(row).to_dict()
+        names = (
+            *('model', 'train_cfg', 'optim_wrapper', 'train_dataloader'),
+            *('test_dataloader', 'test_evaluator', 'default_hooks'),
+        )
+        content = {name: cfg.get(name) for name in names}
+        keep(
+            portable(dict(content, seed=seed, amp=self.args.amp)),
+            osp.join(self.folder(row, seed), 'settings.json'),
+            'by a run with other settings',
+        )
+
+    def stages(self, cell: Cell, row: Row) -> str:
+        """What a cell's weights were trained on, as 'stage iterations'."""
+        order = self.order(row)
+        stage = cell.stage or order[-1]
+        if stage == UNTRAINED:
+            return '-'
+        cfg = self.config(row)
+        return ', '.join(
+            f'{name} {iterations(cfg, name)}'
+            for name in order[: order.index(stage) + 1]
+        )
+
+
+def tool(name: str) -> list[str]:
+    return [sys.executable, osp.join(TOOLS, name)]
+
+
+def camera_mean(cell: Cell) -> list[str]:
+    return ['test_evaluator.camera_mean=train'] * cell.camera_mean
+
+
+def shorten(cfg: Config) -> None:
+    """As --smoke asks: ten iterations of each stage."""
+    for stage in cfg.train_cfg.stages.values():
+        stage.pop('max_epochs', None)
+        stage.max_iters = 10
+
+
+def smoke_options(cfg: Config) -> list[str]:
+    """The settings that do to the tools' config what shorten() does."""
+    options = []
+    for name, stage in cfg.train_cfg.stages.items():
+        prefix = f'train_cfg.stages.{name}'
+        options += [f'{prefix}.max_epochs=None', f'{prefix}.max_iters=10']
+        options += [f'{prefix}.param_scheduler=[]']
+        options += [
+            f'{prefix}.batch_size.{domain}=48' for domain in stage.batch_size
+        ]
+    return options
+
+
+_lengths: dict[str, int] = {}
+
+
+def len_of(dataset: dict) -> int:
+    """How many images a data set has.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+    """
+    key = json.dumps(dataset, sort_keys=True, default=str)
+    if key not in _lengths:
+        with DefaultScope.overwrite_default_scope('mmreid'):
+            built = DATASETS.build(dict(dataset, pipeline=[]))
+        _lengths[key] = len(built)
+    return _lengths[key]
+
+
+def iterations(cfg: Config, name: str) -> int:
+    """The iterations of a stage."""
+    stage = cfg.train_cfg.stages[name]
+    if stage.get('max_iters'):
+        return stage.max_iters
+    domains = cfg.train_dataloader.dataset
+    domain = 'source' if 'source' in stage.batch_size else 'target'
+    sets = domains[domain]
+    sets = sets if isinstance(sets, list | tuple) else [sets]
+    images = sum(len_of(dict(part)) for part in sets)
+    return stage.max_epochs * (images // stage.batch_size[domain])
+
+
+def num_images(cfg: Config, name: str) -> int:
+    """The images that a stage trains on."""
+    batch = sum(cfg.train_cfg.stages[name].batch_size.values())
+    return iterations(cfg, name) * batch
+
+
+class Console:
+    """Says how far the work is, and how long it will take.
+
+    Args:
+        tasks (list[Task]): All of it.
+    """
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.left = [task for task in tasks if not task.done]
+        self.total = len(self.left)
+        self.start, self.finished = time.monotonic(), 0.0
+        kept = len(tasks) - self.total
+        print(
+            f'{self.total} trainings and scores to make'
+            + f', {kept} are there.' * bool(kept),
+            flush=True,
+        )
+
+    def begin(self, task: Task) -> None:
+        print(f'[{self.number}/{self.total}] {task.title}', flush=True)
+
+    @property
+    def number(self) -> int:
+        return self.total - len(self.left) + 1
+
+    def end(self, task: Task, seconds: float) -> None:
+        self.left = [other for other in self.left if other is not task]
+        self.finished += task.cost
+        spent = time.monotonic() - self.start
+        ahead = sum(other.cost for other in self.left)
+        text = f'{task.title}: done in {timedelta(seconds=round(seconds))}'
+        if self.finished and ahead:
+            left = round(spent / self.finished * ahead)
+            text += f', about {timedelta(seconds=left)} left'
+        print(f'{text}.', flush=True)
+
+
+class Runner:
+    """Runs tasks, some of them at once.
+
+    Args:
+        jobs (int): How many at once.
+        console (Console): Told of each.
+    """
+
+    def __init__(self, jobs: int, console: Console) -> None:
+        self.jobs, self.console = jobs, console
+        self.failed: list[str] = []
+        self.running: list[subprocess.Popen] = []
+
+    def run(self, tasks: list[Task]) -> None:
+        """Run tasks of which none needs another."""
+        width = min(self.jobs, len(tasks))
+        threads = max(1, (os.cpu_count() or 1) // max(width, 1))
+        waiting = []
+        for task in tasks:
+            if task.done:
+                continue
+            if all(need.done for need in task.needs):
+                waiting.append(task)
+            else:
+                self.failed.append(task.title)
+        active: list[tuple] = []
+        while waiting or active:
+            while waiting and len(active) < width:
+                task = waiting.pop(0)
+                # The first one is shown, the others keep a log.
+                shown = all(log for *_, log in active)
+                log = None if shown else f'{osp.splitext(task.file)[0]}.log'
+                self.console.begin(task)
+                commands = iter(task.commands)
+                process = self.call(next(commands), log, threads)
+                active.append((task, commands, process, time.time(), log))
+            time.sleep(0.2)
+            for entry in list(active):
+                task, commands, process, start, log = entry
+                if process.poll() is None:
+                    continue
+                active.remove(entry)
+                self.running.remove(process)
+                if process.returncode == INTERRUPTED:
+                    self.stop()
+                following = next(commands, None)
+                if process.returncode == 0 and following:
+                    process = self.call(following, log, threads)
+                    active.append((task, commands, process, start, log))
+                elif process.returncode == 0 and task.done:
+                    self.console.end(task, time.time() - start)
+                else:
+                    self.failed.append(task.title)
+                    where = f', see {log}' if log else ''
+                    print(f'{task.title}: failed{where}.', flush=True)
+
+    def call(
+        self, command: list[str], log: str | None, threads: int
+    ) -> subprocess.Popen:
+        env = dict(os.environ)
+        if self.jobs > 1:
+            env['OMP_NUM_THREADS'] = str(threads)
+        if log:
+            os.makedirs(osp.dirname(log), exist_ok=True)
+        with open(log, 'a') if log else open(os.devnull) as file:
+            streams = dict(stdout=file, stderr=file) if log else {}
+            process = subprocess.Popen(command, env=env, **streams)
+        self.running.append(process)
+        return process
+
+    def stop(self, *_: object) -> None:
+        """End with what runs: each saves, and is gone on from next time."""
+        for process in self.running:
+            process.send_signal(signal.SIGTERM)
+        for process in self.running:
+            process.wait()
+        print('Interrupted: run the same command to go on.', flush=True)
+        sys.exit(INTERRUPTED)
+
+
+def metrics_of(task: Task) -> dict | None:
+    """What a finished score has: metrics, and who made them."""
+    file = task.file
+    if not task.done:
+        return None
+    if not file.endswith('.json'):
+        file = f'{osp.splitext(file)[0]}.json'
+        if not osp.isfile(file):
+            return dict(metrics={}, provenance=None)
+    found = mmengine.load(file)
+    made_by = found.pop('provenance', None)
+    if 'metrics' in found:  # of random splits
+        found = {k: v['mean'] for k, v in found['metrics'].items()}
+    numbers = {k: v for k, v in found.items() if isinstance(v, int | float)}
+    return dict(metrics=numbers, provenance=made_by)
+
+
+def summary(
+    experiment: Experiment, plan: Plan, scores: list[list[Task]]
+) -> list[dict]:
+    """Per line its seeds' metrics, their mean and deviation."""
+    lines = []
+    for (cell, row), tasks in zip(experiment.cells, scores, strict=True):
+        found = [metrics_of(task) for task in tasks]
+        seeds = [
+            seed
+            for seed, result in zip(plan.args.seeds, found, strict=True)
+            if result
+        ]
+        found = [result for result in found if result]
+        columns = [
+            c
+            for c in experiment.columns
+            if found and all(c in result['metrics'] for result in found)
+        ]
+        values = {c: [r['metrics'][c] for r in found] for c in columns}
+        lines.append(
+            dict(
+                title=cell.title,
+                row=row.name,
+                trained=plan.stages(cell, row),
+                x=cell.x,
+                seeds=seeds,
+                metrics=[result['metrics'] for result in found],
+                mean={c: float(np.mean(v)) for c, v in values.items()},
+                std={
+                    c: float(np.std(v, ddof=1)) if len(v) > 1 else None
+                    for c, v in values.items()
+                },
+                paper=cell.paper,
+                files=[task.file for task in tasks if task.done],
+                provenance=[result['provenance'] for result in found],
+            )
+        )
+    return lines
+
+
+def caption(experiment: Experiment, plan: Plan) -> str:
+    """How the numbers were made."""
+    cfg = plan.config(plan.main)
+    evaluators = cfg.test_evaluator
+    evaluators = (
+        evaluators if isinstance(evaluators, list | tuple) else [evaluators]
+    )
+    ranking = next((e for e in evaluators if e.type == 'ReIDMetric'), {})
+    data = 'validation identities' if plan.args.val else 'test set'
+    dataset = cfg.test_dataloader.dataset.type
+    seeds = ', '.join(map(str, plan.args.seeds))
+    text = (
+        f'{experiment.config}, {dataset}, {data}, '
+        f'{ranking.get("metric", "cosine")} distance, AP formula '
+        f'"{ranking.get("ap", "standard")}", seeds {seeds}'
+    )
+    if len(plan.args.seeds) > 1:
+        text += ': mean ± sample standard deviation'
+    if any(cell.paper for cell, _ in experiment.cells):
+        text += '; in brackets the paper, on its own data and by its own AP'
+    return f'{text}.'
+
+
+def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
+    """The table, with how it was made."""
+    columns = [
+        c for c in experiment.columns if any(c in ln['mean'] for ln in lines)
+    ]
+    head = ['', *columns, 'iterations']
+    rows = [head, ['---'] * len(head)]
+    for line in lines:
+        cells = [line['title']]
+        for column in columns:
+            if column not in line['mean']:
+                text = '-'
+            else:
+                text = f'{line["mean"][column]:.1f}'
+                if line['std'][column] is not None:
+                    text += f' ± {line["std"][column]:.1f}'
+            if column in line['paper']:
+                text += f' ({line["paper"][column]:.1f})'
+            cells.append(text)
+        rows.append([*cells, line['trained']])
+    table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+    pictures = [
+        file
+        for line in lines
+        for file in line['files']
+        if not file.endswith('.json')
+    ]
+    done = sum(len(line['seeds']) for line in lines)
+    total = len(lines) * len(plan.args.seeds)
+    parts = [f'# {experiment.title}', caption(experiment, plan)]
+    if done < total:
+        parts.append(f'Unfinished: {done} of {total} cells are there.')
+    machines = {
+        (made_by or {}).get('machine')
+        for line in lines
+        for made_by in line['provenance']
+    } - {None}
+    if len(machines) > 1:
+        parts.append(
+            f'The cells were made on {len(machines)} machines: '
+            f'{"; ".join(sorted(machines))}.'
+        )
+    parts += [table] if columns else []
+    parts += pictures
+    parts.append(f'`{provenance()["command"]}`')
+    return '\n\n'.join(parts) + '\n'
+
+
+def report(
+    experiment: Experiment, plan: Plan, scores: list[list[Task]]
+) -> str:
+    """Write table, JSON and plot, and give the table."""
+    lines = summary(experiment, plan, scores)
+    name = f'{experiment.name}_{experiment.config}' + '_val' * plan.args.val
+    stem = osp.join(plan.args.work_dir, name)
+    text = markdown(experiment, plan, lines)
+    write_json(
+        dict(
+            experiment=experiment.name,
+            title=experiment.title,
+            config=experiment.config,
+            caption=caption(experiment, plan),
+            lines=lines,
+            provenance=provenance(),
+        ),
+        f'{stem}.json',
+    )
+    with whole_file(f'{stem}.md', 'w') as file:
+        file.write(text)
+    if any(line['mean'] for line in lines):
+        # Only here, for matplotlib takes long to import.
+        from mmreid.visualization import draw_experiment
+
+        draw_experiment(lines, experiment.columns, f'{stem}.png', experiment.x)
+    return f'{text}\n{stem}.md, .json, .png'
+
+
+def main() -> None:
+    args = parse_args()
+    experiment = read_experiment(args)
+    options = draw(experiment, args) + (args.cfg_options or [])
+    plan = Plan(experiment, args, options)
+    if args.list:
+        for cell, row in experiment.cells:
+            print(f'{cell.title}\n    {row.argument}, {row.title}')
+            if row.overrides:
+                print(f'    {row.overrides}')
+        return
+    # All of it, and with it all data sets, before anything is trained.
+    scores = [
+        [plan.scoring(cell, row, seed) for seed in args.seeds]
+        for cell, row in experiment.cells
+    ]
+    by_seed = list(zip(*scores, strict=True))
+    tasks = {}
+    for task in itertools.chain.from_iterable(by_seed):
+        collect(task, tasks)
+    console = Console(list(tasks.values()))
+    runner = Runner(max(1, args.jobs), console)
+    signal.signal(signal.SIGTERM, runner.stop)
+    try:
+        for of_seed in by_seed:
+            run_seed(list(of_seed), runner)
+            report(experiment, plan, scores)
+    except KeyboardInterrupt:
+        runner.stop()
+    print(f'\n{report(experiment, plan, scores)}')
+    if runner.failed:
+        raise InputError(
+            f'These failed, see above: {"; ".join(runner.failed)}.'
+        )
+
+
+def collect(task: Task, tasks: dict[str, Task]) -> None:
+    """What a task needs, and the task: nothing for one that is done."""
+    if not task.done:
+        for need in task.needs:
+            collect(need, tasks)
+    tasks[task.file] = task
+
+
+def run_seed(scores: list[Task], runner: Runner) -> None:
+    """Train by levels, so that what is the same runs with as many threads."""
+    tasks: dict[str, Task] = {}
+    for score in scores:
+        collect(score, tasks)
+    trainings = [t for t in tasks.values() if t not in scores]
+    if runner.jobs == 1:
+        # Each cell as soon as it can be.
+        for score in scores:
+            needed: dict[str, Task] = {}
+            collect(score, needed)
+            for task in needed.values():
+                runner.run([task])
+        return
+    for level in sorted({task.level for task in trainings}):
+        runner.run([task for task in trainings if task.level == level])
+    runner.run(scores)
+
+
+if __name__ == '__main__':
+    with exit_with_message():
+        main()
