@@ -2,6 +2,7 @@ import ast
 import copy
 import functools
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import FUNCTIONS, DefaultScope
 from mmengine.runner import Runner
-from tiny_mar import CONFIGS
+from tiny_mar import CONFIGS, ROOT
 
 from mmreid import registry
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 from mmreid.utils import (
     derive_domains,
@@ -20,6 +22,7 @@ from mmreid.utils import (
     ranking_evaluators,
     read_config,
 )
+from mmreid.utils.experiment import load_experiment
 
 FILES = sorted(
     path.relative_to(CONFIGS).as_posix()
@@ -339,6 +342,36 @@ def test_all_rows_of_the_paper_are_there():
     # recipes.
     tj_aidl = [n for n in ROWS if n.startswith('tj_aidl/')]
     assert len(tj_aidl) == 3 * 7 + 2 * 6 + 4
+
+
+def experiments():
+    for path in sorted(Path(CONFIGS).rglob('table.py')):
+        content = runpy.run_path(str(path))
+        for name in content['experiments']:
+            for main in content['configs']:
+                yield path.parent, name, Path(main).stem
+
+
+@pytest.mark.parametrize('folder, name, main', experiments())
+def test_experiments(folder, name, main):
+    """Every cell is of a stage, a tool and a row that there are."""
+    try:
+        experiment = load_experiment(str(folder), name, main)
+    except InputError as error:
+        assert 'is not made for the config' in str(error)
+        return
+    titles = [cell.title for cell, _ in experiment.cells]
+    assert len(set(titles)) == len(titles) > 0
+    stages = load(f'{folder.name}/{main}.py')['train_cfg']['order']
+    for cell, row in experiment.cells:
+        order = row.load().train_cfg.order
+        assert cell.stage in (None, 'untrained', *order)
+        assert row.after is None or row.after in stages
+        if cell.tool:
+            tools = Path(ROOT, 'tools/analysis_tools')
+            assert (tools / f'{cell.tool}.py').is_file()
+        if experiment.x:
+            assert isinstance(cell.x, float | int)
 
 
 @pytest.mark.parametrize('path', ROWS)

@@ -220,7 +220,8 @@ def run_split(base: Config, index: int, args: argparse.Namespace) -> dict:
         if args.adapt_bn:
             runner.load_or_resume()
             images = runner.train_loop.dataset.images(DOMAIN)
-            adapt_bn(runner.model, images, seed=runner.seed)
+            batch_size = min(64, len(images))
+            adapt_bn(runner.model, images, batch_size, seed=runner.seed)
         return runner.test()
     cfg.train_cfg.first_stage = adapting_stage(cfg)
     resume(cfg)

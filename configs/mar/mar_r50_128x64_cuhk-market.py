@@ -23,7 +23,7 @@ model = dict(
     loss_mdl=dict(loss_weight=20),
     # Of a batch's 8,128 pairs about 14 show one person, and the features of
     # this pretraining find a third of the nearest 8 right, but a tenth of
-    # the nearest 40 that the paper's 0.005 takes (docs/results.md).
+    # the nearest 40 that the paper's 0.005 takes (mining_purity.py).
     miner=dict(ratio=0.001))
 
 default_hooks = dict(pair_mining=dict(start_epoch=0))

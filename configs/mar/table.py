@@ -207,19 +207,6 @@ experiments = {
             *controls,
             mar,
         ]),
-    'fig-5': dict(
-        title='similar pairs of the lowest agreement',
-        cells=[dict(title='MAR', tool='similar_pairs')]),
-    'log-normality': dict(
-        title='how log-normal the soft multilabels are',
-        columns=['skewness', 'excess_kurtosis', 'qq_correlation'],
-        cells=[
-            dict(
-                title='source only',
-                stage='pretrain',
-                tool='soft_multilabel_stats'),
-            dict(title='MAR', tool='soft_multilabel_stats'),
-        ]),
     'fig-7a': dict(
         title='the weight of L_CML, lambda_1',
         x='lambda_1',

@@ -178,9 +178,6 @@ experiments = {
         configs=['tj_aidl_demo.py'],
         columns=columns,
         cells=[*every_row, dict(title='rank lists', tool='rank_list')]),
-    'fig-3': dict(
-        title='predicted attributes',
-        cells=[dict(title='TJ-AIDL', tool='predicted_attributes')]),
     'fig-4': dict(
         title='features of ten persons (t-SNE)',
         cells=[

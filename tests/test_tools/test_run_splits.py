@@ -60,6 +60,17 @@ class TinyAdapter(BaseReID):
         return dict(loss=features.std(0).sub(1).square().sum())
 
 
+@MODELS.register_module(force=True)
+class TinyNormed(TinyAdapter):
+    """It has a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = torch.nn.Sequential(
+            self.backbone, torch.nn.BatchNorm1d(4)
+        )
+
+
 @HOOKS.register_module(force=True)
 class NoteHook(Hook):
     """Notes what is trained; ends the run where it is told to.
@@ -358,6 +369,29 @@ def test_without_adapting(config, run, data):
     similarity = features('query') @ features('gallery').T
     rank1 = (similarity.argmax(1) == torch.arange(8)).double().mean() * 100
     assert metrics_of(result)[1]['rank-1'] == pytest.approx(float(rank1))
+
+
+def test_batch_norms_of_each_split(config, run, monkeypatch):
+    estimate, seen = torch.nn.BatchNorm1d.forward, []
+
+    def forward(norm, inputs):
+        if norm.training:
+            seen.append(len(inputs))
+        return estimate(norm, inputs)
+
+    monkeypatch.setattr(torch.nn.BatchNorm1d, 'forward', forward)
+    file = config(model__type='TinyNormed')
+    options = dict(checkpoint='none', work_dir='BN')
+    result = run(file, '--adapt-bn', **options)
+    assert (result.status, result.trained) == (0, {})
+    # All images of the training half of each of two splits, 14 persons.
+    assert seen == [14, 14]
+    found = read(result.folder / 'results.json')
+    assert found['protocol'] == 'batch norms of each split'
+    direct = run(file, '--no-adapt', checkpoint='none', work_dir='direct')
+    assert direct.status == 0
+    assert metrics_of(direct) != metrics_of(result)
+    assert run(file, '--no-adapt', **options).errors
 
 
 def test_a_single_split_has_no_deviation(config, run):
