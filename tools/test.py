@@ -68,6 +68,8 @@ def main() -> None:
         )
     for evaluator in evaluators:
         evaluator.update(options)
+    # Of a config that an earlier version left in a work dir.
+    cfg.default_hooks.setdefault('camera_mean', dict(type='CameraMeanHook'))
     # Nothing of the training is needed, its data sets least of all.
     for key in (
         'train_dataloader',

@@ -21,6 +21,8 @@ default_hooks = dict(
     sync_norm_stats=dict(type='SyncNormStatsHook', priority='ABOVE_NORMAL'),
     full_batch=dict(type='FullBatchHook'),
     unreadable_images=dict(type='UnreadableImageHook'),
+    # Extracts training images where a ReIDMetric has camera_mean='train'.
+    camera_mean=dict(type='CameraMeanHook'),
     # What can be known of the target without labels; domain=None: nothing.
     neighbour_report=dict(type='NeighbourReportHook', domain='target'))
 

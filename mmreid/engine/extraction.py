@@ -21,6 +21,7 @@ def extract(
     domain: str | None = None,
     batch_size: int = 128,
     num_workers: int = 0,
+    mode: str = 'tensor',
 ) -> FeatureSet:
     """Compute the features of images, in eval mode and with test transforms.
 
@@ -38,6 +39,9 @@ def extract(
             normalised in training. Defaults to None, as in testing.
         batch_size (int): Images per forward of a process. Defaults to 128.
         num_workers (int): Worker processes that load. Defaults to 0.
+        mode (str): The mode of the model: 'tensor', or 'predict', which is
+            what a test scores (with the model's ``flip_test``). Defaults to
+            'tensor'.
 
     Returns:
         FeatureSet: ``features`` (N, D) float32 on the model's device, with
@@ -74,8 +78,13 @@ def extract(
                     fill_batch(batch, batch_size)
                 batch['domain'] = domain
                 data = model.data_preprocessor(batch, False)
-                features.append(model(data['inputs'], mode='tensor')[:size])
                 samples = data['data_samples']
+                if mode == 'predict':
+                    (output,) = model(data['inputs'], samples, mode='predict')
+                    output = output['features']
+                else:
+                    output = model(data['inputs'], mode='tensor')
+                features.append(output[:size])
                 known = [name for name in _LABELS if name in samples]
                 columns = [samples[name][:size] for name in known]
                 labels.append(torch.stack(columns, 1))

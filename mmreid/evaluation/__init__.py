@@ -3,14 +3,20 @@ from .evaluate import (
     add_evaluation_arguments,
     evaluation_options,
 )
-from .features import load_features, save_features
+from .features import (
+    load_features,
+    load_training_features,
+    save_features,
+)
 from .functional import (
     FeatureDistance,
     KReciprocalDistance,
+    camera_means,
     expand_queries,
     rank,
     rank_metrics,
     rank_queries,
+    subtract_camera_means,
     verify,
 )
 from .metrics import AttributeMetric, ReIDMetric
@@ -25,13 +31,16 @@ __all__ = [
     'KReciprocalDistance',
     'ReIDMetric',
     'add_evaluation_arguments',
+    'camera_means',
     'evaluation_options',
     'expand_queries',
     'load_features',
+    'load_training_features',
     'neighbour_report',
     'rank',
     'rank_metrics',
     'rank_queries',
     'save_features',
+    'subtract_camera_means',
     'verify',
 ]

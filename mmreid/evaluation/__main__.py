@@ -2,7 +2,8 @@
 
 FEATURES is a .npz file with the arrays query_features (Q, D), query_ids (Q,),
 query_cams (Q,), gallery_features (G, D), gallery_ids (G,) and gallery_cams
-(G,). Without cameras, use --protocol no-cameras.
+(G,). Without cameras, use --protocol no-cameras. For --camera-mean it also has
+train_features (N, D) and train_cams (N,); --camera-mean gallery needs neither.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from .evaluate import (
     evaluation_options,
     format_table,
 )
-from .features import load_features
+from .features import load_features, load_training_features
 from .functional import verify
 
 
@@ -60,18 +61,23 @@ def main() -> None:
             f'protocol {evaluation.protocol.name} needs: add them, or use '
             '--protocol no-cameras.'
         )
+    training = None
+    if evaluation.camera_mean == 'train':
+        training = load_training_features(args.features)
     # Ranked once for all: re-ranking takes long.
     first, results = None, []
     num_neighbours = args.neighbours if args.per_query else 0
-    for trial in evaluation.trials(query, gallery, num_neighbours):
+    for trial in evaluation.trials(
+        query, gallery, num_neighbours, training=training
+    ):
         first = first or trial
         results.append(trial.result)
     metrics = evaluation.mean(results)
     print(
         f'{len(query)} query images, '
         f'{metrics["skipped_queries"]:g} queries without a match left out, '
-        f'{len(gallery)} gallery images\n{evaluation.title}\n'
-        + format_table(metrics)
+        f'{len(gallery)} gallery images\n'
+        f'{evaluation.title(gallery, training)}\n' + format_table(metrics)
     )
     if args.per_query:
         write_json(first.result.to_dict(), args.per_query)
@@ -92,7 +98,10 @@ def main() -> None:
             verification, args.roc, title=osp.basename(args.features)
         )
     if args.out:
-        write_json(dict(metrics, provenance=provenance()), args.out)
+        made_by = dict(
+            provenance(), evaluation=evaluation.title(gallery, training)
+        )
+        write_json(dict(metrics, provenance=made_by), args.out)
 
 
 if __name__ == '__main__':

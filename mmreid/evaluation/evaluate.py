@@ -1,5 +1,6 @@
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +17,13 @@ from .functional import (
     TIES,
     FeatureDistance,
     KReciprocalDistance,
+    camera_means,
     check_metric,
     check_options,
     expand_queries,
     rank,
+    subtract_camera_means,
+    unit_vectors,
 )
 from .protocols import PROTOCOLS, SingleQuery
 
@@ -30,6 +34,8 @@ __all__ = [
     'format_table',
     'get_protocol',
 ]
+
+CAMERA_MEANS = ('train', 'gallery')
 
 
 def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,11 +68,21 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
         const={},
         help='k-reciprocal re-ranking',
     )
+    group.add_argument(
+        '--camera-mean',
+        nargs='?',
+        choices=CAMERA_MEANS,
+        const='train',
+        help="subtract from each feature the mean of its camera's training "
+        "images, which are read without labels ('train', the default), or of "
+        "the gallery's own images",
+    )
 
 
 def evaluation_options(args: argparse.Namespace) -> dict:
     """Those options that were given."""
     names = ('metric', 'ap', 'topk', 'protocol', 'ties', 'expand', 'rerank')
+    names += ('camera_mean',)
     options = {name: getattr(args, name) for name in names}
     return {k: v for k, v in options.items() if v is not None}
 
@@ -131,6 +147,13 @@ class Evaluation:
             Defaults to 0, none.
         rerank (dict, optional): Options of :class:`KReciprocalDistance`,
             ``dict()`` for its defaults. Defaults to None, no re-ranking.
+        camera_mean (str, optional): Subtract from each feature the mean of
+            its camera, before anything else. For the cosine, features and
+            means are those of unit vectors. The means are of training
+            images, ``'train'``, or of the gallery's own images,
+            ``'gallery'``: the score is then transductive, since a query's
+            rank depends on all of the gallery. Defaults to None: features
+            stay as they are.
 
     Raises:
         InputError: If an option does not exist.
@@ -145,12 +168,18 @@ class Evaluation:
         ties: str = 'pessimistic',
         expand: int = 0,
         rerank: dict | None = None,
+        camera_mean: str | None = None,
     ) -> None:
         check_metric(metric)
         check_options(ap, topk, ties=ties)
         if expand != int(expand) or expand < 0:
             raise InputError(
                 f'expand must be a number of neighbours, got {expand!r}.'
+            )
+        if camera_mean not in (None, *CAMERA_MEANS):
+            raise InputError(
+                f'camera_mean must be one of {CAMERA_MEANS}, or None, got '
+                f'{camera_mean!r}.'
             )
         self.metric = metric
         self.ap = ap
@@ -159,15 +188,32 @@ class Evaluation:
         self.ties = ties
         self.expand = expand
         self.rerank = rerank
+        self.camera_mean = camera_mean
 
-    @property
-    def title(self) -> str:
-        """What a table of the scores has to say of how they were made."""
+    def title(
+        self, gallery: FeatureSet, training: FeatureSet | None = None
+    ) -> str:
+        """What a table of the scores has to say of how they were made.
+
+        Args:
+            gallery (FeatureSet): Gallery images.
+            training (FeatureSet, optional): Training images, of
+                ``camera_mean='train'``. Defaults to None.
+        """
         parts = [
             f'protocol {self.protocol.name}',
             f'{self.metric} distance',
             f'AP "{self.ap}"',
         ]
+        if self.camera_mean == 'train':
+            parts.append(
+                f'camera means of {len(training)} training images subtracted'
+            )
+        if self.camera_mean == 'gallery':
+            parts.append(
+                f'camera means of the {len(gallery)} gallery images '
+                'subtracted (transductive)'
+            )
         if self.expand:
             parts.append(f'queries expanded by {self.expand}')
         if self.rerank is not None:
@@ -192,6 +238,7 @@ class Evaluation:
         gallery: FeatureSet,
         num_neighbours: int = 0,
         shard: tuple[int, int] = (0, 1),
+        training: FeatureSet | None = None,
     ) -> Iterator['Trial']:
         """Rank the gallery for every query, in each trial of the protocol.
 
@@ -202,6 +249,9 @@ class Evaluation:
                 to 0.
             shard (tuple[int, int]): ``(rank, world_size)``. Defaults to
                 (0, 1).
+            training (FeatureSet, optional): The images whose camera means
+                are subtracted with ``camera_mean='train'``; their persons
+                are not read. Defaults to None.
 
         Yields:
             Trial: What was compared, and the result. See :func:`rank`, which
@@ -209,9 +259,14 @@ class Evaluation:
 
         Raises:
             InputError: If all images are of one person, so that every match
-                would be right.
+                would be right; or if there are no camera means to subtract
+                (:func:`subtract_camera_means`).
         """
         _check_persons(query, gallery)
+        if self.camera_mean:
+            query, gallery = self.without_camera_means(
+                query, gallery, training
+            )
         for sides in self.protocol.trials(query, gallery, self.metric):
             distance = self.distance(*sides)
             result = rank(
@@ -225,15 +280,53 @@ class Evaluation:
             )
             yield Trial(*sides, distance, result)
 
+    def without_camera_means(
+        self,
+        query: FeatureSet,
+        gallery: FeatureSet,
+        training: FeatureSet | None = None,
+    ) -> tuple[FeatureSet, FeatureSet]:
+        """Both sides with the means that ``camera_mean`` says subtracted.
+
+        Args:
+            query (FeatureSet): Query images.
+            gallery (FeatureSet): Gallery images.
+            training (FeatureSet, optional): Training images. Defaults to
+                None.
+
+        Raises:
+            InputError: If the training images are missing, or see
+                :func:`subtract_camera_means`.
+        """
+        if self.camera_mean == 'train' and training is None:
+            raise InputError(
+                "camera_mean='train' needs the features of training images, "
+                "and got none: give them, or take camera_mean='gallery'."
+            )
+        images = gallery if self.camera_mean == 'gallery' else training
+        if self.metric == 'cosine':
+            query, gallery = _unit('query', query), _unit('gallery', gallery)
+            images = _unit(self.camera_mean, images)
+        means = camera_means(images)
+        return (
+            subtract_camera_means(query, means),
+            subtract_camera_means(gallery, means),
+        )
+
     @torch.no_grad()
     def __call__(
-        self, query: FeatureSet, gallery: FeatureSet
+        self,
+        query: FeatureSet,
+        gallery: FeatureSet,
+        training: FeatureSet | None = None,
     ) -> dict[str, float]:
         """Score, sharing the queries between the ranks of a distributed run.
 
         Args:
             query (FeatureSet): Query images, the same on every rank.
             gallery (FeatureSet): Gallery images, the same on every rank.
+            training (FeatureSet, optional): Training images, the same on
+                every rank, see :meth:`trials`. Defaults to None.
 
         Returns:
             dict[str, float]: ``rank-k``, ``mAP`` and ``mINP`` in percent and
@@ -241,7 +334,9 @@ class Evaluation:
             every rank, and to the last digit whatever the number of ranks.
         """
         results = []
-        for trial in self.trials(query, gallery, shard=get_dist_info()):
+        for trial in self.trials(
+            query, gallery, shard=get_dist_info(), training=training
+        ):
             result = trial.result
             # Each query is non-zero on one rank only: adding is exact, and
             # the means are then taken in the order of a single process.
@@ -258,6 +353,11 @@ class Evaluation:
             name: float(np.mean([score[name] for score in scores]))
             for name in scores[0]
         }
+
+
+def _unit(side: str, images: FeatureSet) -> FeatureSet:
+    features = unit_vectors(f'{side} features', images.features)
+    return replace(images, features=features)
 
 
 def _check_persons(query: FeatureSet, gallery: FeatureSet) -> None:

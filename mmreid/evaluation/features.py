@@ -1,5 +1,6 @@
 import os.path as osp
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from mmreid.structures.feature_set import (
 )
 from mmreid.utils.files import whole_file
 
-__all__ = ['load_features', 'save_features']
+__all__ = ['load_features', 'load_training_features', 'save_features']
 
 # The arrays of a file, as rank_metrics names its arguments, with the field of
 # a FeatureSet and the kinds of values that they hold.
@@ -28,26 +29,38 @@ _NEEDED = ('features', 'ids')
 _KINDS = dict(f='floating point', iu='integers', U='text')
 
 
-def save_features(path: str, query: FeatureSet, gallery: FeatureSet) -> None:
+def save_features(
+    path: str,
+    query: FeatureSet,
+    gallery: FeatureSet,
+    training: FeatureSet | None = None,
+) -> None:
     """Write both sides to a ``.npz`` file.
 
     Its arrays are the arguments of :func:`mmreid.evaluation.rank_metrics`:
     ``query_features``, ``query_ids``, ``query_cams`` and the same of the
     gallery; and ``query_paths`` and ``gallery_paths``, which are text, where
-    the paths are known.
+    the paths are known. Of training images, whose camera means can be
+    subtracted, it has ``train_features``, ``train_cams`` and ``train_paths``:
+    never a person.
 
     Args:
         path (str): The file; its folder is made.
         query (FeatureSet): Query images.
         gallery (FeatureSet): Gallery images.
+        training (FeatureSet, optional): Training images. Defaults to None.
 
     Raises:
         InputError: If the persons of a side are unknown.
     """
+    sides = dict(query=query, gallery=gallery)
+    if training is not None:
+        sides['train'] = training
     arrays = {}
-    for side, images in (('query', query), ('gallery', gallery)):
+    for side, images in sides.items():
         arrays[f'{side}_features'] = images.features.cpu().numpy()
-        arrays[f'{side}_ids'] = images.known_person_id().cpu().numpy()
+        if side != 'train':
+            arrays[f'{side}_ids'] = images.known_person_id().cpu().numpy()
         if images.camera_id is not None:
             arrays[f'{side}_cams'] = images.camera_id.cpu().numpy()
         if images.paths is not None:
@@ -55,6 +68,29 @@ def save_features(path: str, query: FeatureSet, gallery: FeatureSet) -> None:
     # By a handle, for NumPy would add .npz to a name without it.
     with whole_file(path) as file:
         np.savez(file, **arrays)
+
+
+def _open(path: str) -> np.lib.npyio.NpzFile:
+    """Open a ``.npz`` file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If it is no ``.npz`` file.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f"The features '{path}' do not exist.")
+    try:
+        # Without pickle, by which a file could run any code.
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"'{path}' is no .npz file: write one by np.savez(path, "
+            'query_features=..., gallery_features=..., query_ids=..., '
+            'gallery_ids=..., query_cams=..., gallery_cams=...).'
+        ) from error
+    return file
 
 
 def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
@@ -74,20 +110,7 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
         InputError: If it is no ``.npz`` file, or an array is missing or of
             another type or length.
     """
-    if not osp.isfile(path):
-        raise FileNotFoundError(f"The features '{path}' do not exist.")
-    try:
-        # Without pickle, by which a file could run any code.
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"'{path}' is no .npz file: write one by np.savez(path, "
-            'query_features=..., gallery_features=..., query_ids=..., '
-            'gallery_ids=..., query_cams=..., gallery_cams=...).'
-        ) from error
-    with file:
+    with _open(path) as file:
         missing = [
             f'{side}_{field}'
             for side in ('query', 'gallery')
@@ -106,6 +129,34 @@ def load_features(path: str) -> tuple[FeatureSet, FeatureSet]:
                 'query_cams and gallery_cams, or neither.'
             )
         return _side(file, path, 'query'), _side(file, path, 'gallery')
+
+
+def load_training_features(path: str) -> FeatureSet:
+    """Read the training images of a file, for their camera means.
+
+    Args:
+        path (str): A ``.npz`` file with ``train_features`` (N, D) and
+            ``train_cams`` (N,).
+
+    Returns:
+        FeatureSet: The images, without persons.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If it is no ``.npz`` file, or an array is missing or of
+            another type or length.
+    """
+    with _open(path) as file:
+        needed = ('train_features', 'train_cams')
+        missing = [name for name in needed if name not in file]
+        if missing:
+            raise InputError(
+                f"'{path}' has no {' and no '.join(missing)}, of which "
+                'camera means would be taken: add them (tools/test.py '
+                '--camera-mean --save-features writes both), or take the '
+                "means of the gallery's own images, --camera-mean gallery."
+            )
+        return replace(_side(file, path, 'train'), person_id=None)
 
 
 def _side(file: np.lib.npyio.NpzFile, path: str, side: str) -> FeatureSet:

@@ -1,3 +1,4 @@
+from .camera_mean_hook import CameraMeanHook
 from .finite_loss_hook import FiniteLossHook
 from .full_batch_hook import FullBatchHook
 from .interruption_hook import InterruptionHook
@@ -12,6 +13,7 @@ from .unreadable_image_hook import UnreadableImageHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
+    'CameraMeanHook',
     'FiniteLossHook',
     'FullBatchHook',
     'InterruptionHook',

@@ -1,5 +1,12 @@
 from .average_precision import AP_FORMULAS
-from .distance import METRICS, FeatureDistance, check_metric, normalise
+from .camera_means import camera_means, subtract_camera_means
+from .distance import (
+    METRICS,
+    FeatureDistance,
+    check_metric,
+    normalise,
+    unit_vectors,
+)
 from .matches import CAMERA_RULES
 from .ranking import TIES, check_options, rank, rank_metrics, rank_queries
 from .re_ranking import KReciprocalDistance, expand_queries
@@ -12,6 +19,7 @@ __all__ = [
     'TIES',
     'FeatureDistance',
     'KReciprocalDistance',
+    'camera_means',
     'check_metric',
     'check_options',
     'expand_queries',
@@ -19,5 +27,7 @@ __all__ = [
     'rank',
     'rank_metrics',
     'rank_queries',
+    'subtract_camera_means',
+    'unit_vectors',
     'verify',
 ]

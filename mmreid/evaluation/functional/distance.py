@@ -14,6 +14,7 @@ __all__ = [
     'check_metric',
     'normalise',
     'query_blocks',
+    'unit_vectors',
 ]
 
 ArrayLike = Tensor | np.ndarray | Sequence
@@ -99,6 +100,22 @@ def _with_squares(name: str, features: Tensor) -> tuple[Tensor, Tensor]:
             'check the model and its precision.'
         )
     return features, squares
+
+
+def unit_vectors(name: str, features: Tensor) -> Tensor:
+    """Checked features as rows of unit norm.
+
+    Args:
+        name (str): For the error.
+        features (Tensor): Shape (N, D), floating point.
+
+    Returns:
+        Tensor: Shape (N, D), float32 or float64.
+
+    Raises:
+        InputError: If one is not finite.
+    """
+    return normalise(*_with_squares(name, features))
 
 
 def check_pair(

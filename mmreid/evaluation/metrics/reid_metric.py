@@ -36,7 +36,12 @@ class ReIDMetric(PerImageMetric):
             data set's name. Defaults to None: ``rank-1``, ``mAP``, ...
         **kwargs: Options of :class:`mmreid.evaluation.Evaluation`:
             ``metric``, ``ap``, ``topk``, ``protocol``, ``ties``, ``expand``,
-            ``rerank``.
+            ``rerank``, ``camera_mean``. For ``camera_mean='train'``,
+            :class:`CameraMeanHook` sets :attr:`training` before each test.
+
+    Attributes:
+        training (FeatureSet, optional): The training images whose camera
+            means the next evaluation subtracts, the same on every rank.
     """
 
     # Checked by mmreid.utils.check_config.
@@ -55,6 +60,12 @@ class ReIDMetric(PerImageMetric):
         self.evaluation = Evaluation(**kwargs)
         self.device = device
         self.save_features = save_features
+        self.training: FeatureSet | None = None
+
+    @property
+    def camera_mean(self) -> str | None:
+        """str, optional: See :class:`mmreid.evaluation.Evaluation`."""
+        return self.evaluation.camera_mean
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
@@ -100,17 +111,30 @@ class ReIDMetric(PerImageMetric):
             )
         images = FeatureSet(features, labels[:, 2], labels[:, 3])
         query, gallery = images.take(is_query), images.take(~is_query)
+        # The next evaluation may be that of other weights.
+        training, self.training = self.training, None
+        if self.camera_mean == 'train' and training is None:
+            raise InputError(
+                "ReIDMetric with camera_mean='train' got no training images: "
+                "add camera_mean=dict(type='CameraMeanHook') to the config's "
+                'default_hooks.'
+            )
         if self.save_features and is_main_process():
-            save_features(self.save_features, query, gallery)
+            save_features(self.save_features, query, gallery, training)
 
         device = self.device
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        metrics = self.evaluation(query.to(device), gallery.to(device))
+        metrics = self.evaluation(
+            query.to(device),
+            gallery.to(device),
+            None if training is None else training.to(device),
+        )
         print_log(
             f'{num_query} query images '
             f'({metrics["skipped_queries"]:g} queries without a match left '
-            f'out), {num_gallery} gallery images, {self.evaluation.title}\n'
+            f'out), {num_gallery} gallery images, '
+            f'{self.evaluation.title(gallery, training)}\n'
             + format_table(metrics),
             logger='current',
         )
