@@ -35,6 +35,7 @@ from mmreid.utils import (
     exit_with_message,
     is_first_process,
     load_config,
+    ranking_evaluators,
 )
 from mmreid.utils.checkpoint import RESUMABLE, files_of
 from mmreid.utils.files import write_json
@@ -323,10 +324,17 @@ def main() -> None:
     name = content['dataset']
     # CUHK01 is tested in two ways, whose numbers do not compare.
     shots = {k: content[k] for k in ['shots'] if k in content}
+    means = {
+        k: evaluator[k]
+        for evaluator in ranking_evaluators(cfg)
+        for k in ['camera_mean']
+        if evaluator.get(k)
+    }
     results = dict(
         protocol=protocol,
         dataset=name,
         **shots,
+        **means,
         num_splits=args.splits,
         split_seed=args.split_seed,
         seed=cfg.randomness.seed,
@@ -336,7 +344,12 @@ def main() -> None:
     )
     write_json(results, osp.join(cfg.work_dir, 'results.json'))
     title = ', '.join(
-        [name, *(f'{kind}-shot' for kind in shots.values()), protocol]
+        [
+            name,
+            *(f'{kind}-shot' for kind in shots.values()),
+            protocol,
+            *(f'camera means ({kind}) subtracted' for kind in means.values()),
+        ]
     )
     print_table(
         f'{title}: mean and sample standard deviation (ddof=1) '

@@ -86,9 +86,11 @@ def test_metrics_do_not_depend_on_processes(trained):
     out = folder / 'out.json'
     run_two(
         *('dist_test.sh', folder / 'tiny.py', checkpoint, 2),
-        *('--work-dir', folder / 'test', '--out', out),
+        *('--work-dir', folder / 'test', '--out', out, '--camera-mean'),
     )
     cfg = tiny_mar.Config.fromfile(str(folder / 'tiny.py'))
+    # The processes share the training images, too.
+    cfg.test_evaluator.camera_mean = 'train'
     cfg.update(
         work_dir=str(folder / 'here'),
         load_from=checkpoint,

@@ -44,7 +44,8 @@ def test_camera_rules(name, rule):
     expected = direct(*sides, camera_rule=rule, ap='mar', ties='optimistic')
     evaluation = Evaluation(protocol=name, ap='mar', ties='optimistic')
     assert evaluation(*sides) == pytest.approx(expected, rel=1e-12)
-    assert name in evaluation.title and '"mar"' in evaluation.title
+    title = evaluation.title(sides[1])
+    assert name in title and '"mar"' in title
 
 
 def test_rules_differ():

@@ -68,8 +68,7 @@ def subtract_camera_means(images: FeatureSet, means: FeatureSet) -> FeatureSet:
 
     Nothing is normalised here. :class:`mmreid.evaluation.Evaluation` takes
     unit vectors, of images and of those behind the means, where it ranks by
-    the cosine, so that no image weighs more than another. That scores a
-    little better, too (docs/evaluation.md).
+    the cosine, so that no image weighs more than another.
 
     Args:
         images (FeatureSet): N images.
