@@ -27,5 +27,8 @@ setup(
     entry_points=dict(console_scripts=['mmreid = mmreid.__main__:main']),
     python_requires='>=3.10,<3.13',
     install_requires=requirements('runtime'),
-    extras_require={'tests': requirements('tests')},
+    extras_require={
+        'optional': requirements('optional'),
+        'tests': requirements('tests'),
+    },
 )

@@ -42,7 +42,6 @@ def camera_means(images: FeatureSet) -> FeatureSet:
         raise InputError('There is no image to take camera means of.')
     cameras = _known_camera_id(images)
     ids = cameras.unique()
-    # A sum of float32 can be finite where its square is not: ranking says so.
     means = torch.stack(
         [
             images.features[cameras == camera].mean(0, dtype=torch.float64)
@@ -84,6 +83,7 @@ def subtract_camera_means(images: FeatureSet, means: FeatureSet) -> FeatureSet:
         InputError: If the cameras are unknown, one of them has no mean, or
             the features differ in length.
     """
+    means = means.to(images.features.device)
     length, wanted = images.features.shape[1], means.features.shape[1]
     if length != wanted:
         raise InputError(
