@@ -8,6 +8,8 @@ finished cells are kept, what was cut off resumes.
 """
 
 import argparse
+import contextlib
+import copy
 import fnmatch
 import itertools
 import json
@@ -18,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -28,9 +31,17 @@ from mmengine.registry import DefaultScope
 
 import mmreid.synthetic
 from mmreid.datasets.random_splits import RandomSplitDataset
+from mmreid.engine.hooks.interruption_hook import EXIT_STATUS
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS, MODELS
-from mmreid.utils import Row, config_parser, exit_with_message, read_config
+from mmreid.utils import (
+    Row,
+    config_parser,
+    exit_with_message,
+    ranking_evaluators,
+    read_config,
+    use_validation,
+)
 from mmreid.utils.checkpoint import RESUMABLE, files_of
 from mmreid.utils.experiment import Cell, Experiment, load_experiment
 from mmreid.utils.files import whole_file, write_json
@@ -39,7 +50,6 @@ from mmreid.utils.provenance import provenance
 from mmreid.utils.work_dir import keep, portable
 
 TOOLS = osp.dirname(osp.abspath(__file__))
-INTERRUPTED = 75
 UNTRAINED = 'untrained'
 # An image costs a training three times what it costs an evaluation.
 BACKWARD = 3
@@ -155,19 +165,20 @@ class Task:
     Attributes:
         title (str): For the console.
         file (str): What it leaves.
-        commands (list[list[str]]): What is run, one after the other.
-        needs (Task, optional): What has to be there before. Defaults to
-            None.
+        command (list[str]): What is run.
+        needs (list[Task]): What has to be there before. Defaults to nothing.
         cost (float): In images. Defaults to 0.
-        level (int): How many trainings are before it. Defaults to 0.
     """
 
     title: str
     file: str
-    commands: list[list[str]]
+    command: list[str]
     needs: list['Task'] = field(default_factory=list)
     cost: float = 0
-    level: int = 0
+
+    @property
+    def level(self) -> int:
+        return max((1 + need.level for need in self.needs), default=0)
 
     @property
     def done(self) -> bool:
@@ -191,27 +202,42 @@ class Plan:
     ) -> None:
         self.args = args
         self.options = options
-        self.rows = {row.name: row for _, row in experiment.cells}
-        main = experiment.cells[0][1]
-        self.main = Row(experiment.config, '', main.config, {})
-        self.rows[self.main.name] = self.main
-        self.config_name = experiment.config
+        self.rows = experiment.table
+        self.main = self.rows[experiment.config]
         self._configs: dict[str, Config] = {}
         self._tasks: dict[str, Task] = {}
 
     def config(self, row: Row) -> Config:
         """A row's config, as the tools will see it."""
         if row.name not in self._configs:
-            parsed = config_parser('').parse_args(
-                [row.argument, '--cfg-options', *self.options]
-                if self.options
-                else [row.argument]
-            )
-            cfg = read_config(row.argument, parsed.cfg_options)
+            cfg = self._read(row, self.options)
             if self.args.smoke:
-                shorten(cfg)
+                cfg = self._read(row, self.options + smoke_options(cfg))
             self._configs[row.name] = cfg
         return self._configs[row.name]
+
+    @staticmethod
+    def _read(row: Row, options: list[str]) -> Config:
+        arguments = [row.argument]
+        if options:
+            arguments += ['--cfg-options', *options]
+        parsed = config_parser('').parse_args(arguments)
+        return read_config(row.argument, parsed.cfg_options)
+
+    def scored(self, row: Row) -> Config:
+        """A row's config, whose test part is what is scored.
+
+        Raises:
+            InputError: If it has none.
+        """
+        cfg = copy.deepcopy(self.config(row))
+        if 'test_dataloader' not in cfg:
+            raise InputError(
+                f"'{row.argument}' has no test set, so nothing can be scored."
+            )
+        if self.args.val:
+            use_validation(cfg)
+        return cfg
 
     def order(self, row: Row) -> list[str]:
         return list(self.config(row).train_cfg.order)
@@ -243,13 +269,9 @@ class Plan:
 
     def splits(self, row: Row) -> bool:
         """Whether the test set is scored on random splits."""
-        target = self.config(row).get('test_dataloader')
-        if not target:
-            raise InputError(
-                f"'{row.argument}' has no test set, so nothing can be scored."
-            )
+        dataset = self.scored(row).test_dataloader.dataset
         with DefaultScope.overwrite_default_scope('mmreid'):
-            cls = DATASETS.get(target.dataset.type)
+            cls = DATASETS.get(dataset.type)
         return issubclass(cls, RandomSplitDataset)
 
     def per_split(self, row: Row, stage: str) -> bool:
@@ -283,21 +305,33 @@ class Plan:
                 f'train_cfg.first_stage={stage}',
             ]
         resume = ['--resume'] * bool(files_of(folder, *RESUMABLE))
-        task = Task(
+        self._tasks[file] = Task(
             f'{row.name}, seed {seed}: training {stage}',
             file,
-            [
-                tool('train.py')
-                + [row.argument, '--work-dir', folder, '--seed', str(seed)]
-                + resume
-                + self.common(row, *options)
-            ],
+            tool('train.py')
+            + [row.argument, '--work-dir', folder, '--seed', str(seed)]
+            + resume
+            + self.common(row, *options),
             needs,
             num_images(self.config(row), stage) * BACKWARD,
-            1 + max((t.level for t in needs), default=-1),
         )
-        self._tasks[file] = task
-        return task
+        return self._tasks[file]
+
+    def batch_norms(self, trained: Task, row: Row, seed: int) -> Task:
+        """The task that leaves a checkpoint with the target's statistics."""
+        file = f'{trained.file[:-4]}_bn.pth'
+        if file not in self._tasks:
+            domains = self.config(row).train_dataloader.dataset
+            self._tasks[file] = Task(
+                f'{row.name}, seed {seed}: BN of the target',
+                file,
+                tool('analysis_tools/adapt_bn.py')
+                + [row.argument, trained.file, file, '--seed', str(seed)]
+                + self.common(row),
+                [trained],
+                len_of(domains.target),
+            )
+        return self._tasks[file]
 
     def scoring(self, cell: Cell, row: Row, seed: int) -> Task:
         """The task that leaves a cell's metrics, or its picture."""
@@ -312,23 +346,23 @@ class Plan:
             checkpoint = needs[0].file
         file = osp.join(self.folder(row, seed), self.key(cell, stage))
         options = [f'{k}={v}' for k, v in cell.options.items()]
-        commands = []
         if cell.tool:
+            if per_split:
+                raise InputError(
+                    f"'{row.argument}' trains '{stage}' anew for each random "
+                    f"split, so there is no one checkpoint for '{cell.title}'."
+                )
             file += '.png'
             entries = [row.argument, checkpoint]
             for shown, trained in cell.panels.items():
                 name, _, of = trained.partition(':')
-                name = f'{self.config_name}_{name}' if name else self.main.name
-                panel = self.training(self.rows_of(name), seed, of)
+                name = f'{self.main.name}_{name}' if name else self.main.name
+                panel = self.training(self.rows[name], seed, of)
                 needs.append(panel)
                 entries.append(f'{self.main.config}:{shown}:{panel.file}')
-            commands.append(
-                tool(f'analysis_tools/{cell.tool}.py')
-                + entries
-                + ['--out', file]
-                + ['--val'] * self.args.val
-                + self.common(row, *options)
-            )
+            command = tool(f'analysis_tools/{cell.tool}.py') + entries
+            command += ['--out', file] + ['--val'] * self.args.val
+            command += self.common(row, *options)
         elif self.splits(row):
             folder = f'{file}_splits'
             file = osp.join(folder, 'results.json')
@@ -337,46 +371,29 @@ class Plan:
                 how = ['--adapt-bn']
             elif not per_split:
                 how = ['--no-adapt']
-            commands.append(
-                tool('run_splits.py')
-                + [row.argument, checkpoint, '--work-dir', folder]
-                + ['--seed', str(seed), *how]
-                + self.common(row, *options, *camera_mean(cell))
-            )
+            options += ['test_evaluator.camera_mean=train'] * cell.camera_mean
+            command = tool('run_splits.py')
+            command += [row.argument, checkpoint, '--work-dir', folder]
+            command += ['--seed', str(seed), *how]
+            command += self.common(row, *options)
         else:
             if cell.bn:
-                adapted = f'{checkpoint[:-4]}_bn.pth'
-                commands.append(
-                    tool('analysis_tools/adapt_bn.py')
-                    + [row.argument, checkpoint, adapted, '--seed', str(seed)]
-                    + self.common(row, *options)
-                )
-                checkpoint = adapted
+                needs = [self.batch_norms(needs[0], row, seed)]
+                checkpoint = needs[0].file
             file += '.json'
-            commands.append(
-                tool('test.py')
-                + [row.argument, checkpoint, '--out', file]
-                + ['--work-dir', f'{file[:-5]}_test']
-                + ['--val'] * self.args.val
-                + ['--camera-mean'] * cell.camera_mean
-                + self.common(row, f'randomness.seed={seed}', *options)
-            )
+            command = tool('test.py')
+            command += [row.argument, checkpoint, '--out', file]
+            command += ['--work-dir', f'{file[:-5]}_test']
+            command += ['--val'] * self.args.val
+            command += ['--camera-mean'] * cell.camera_mean
+            command += self.common(row, f'randomness.seed={seed}', *options)
         return Task(
             f'{row.name}, seed {seed}: {cell.title}',
             file,
-            commands,
+            command,
             needs,
-            len_of(self.config(row).test_dataloader.dataset),
+            len_of(self.scored(row).test_dataloader.dataset),
         )
-
-    def rows_of(self, name: str) -> Row:
-        """A row that no cell has, by its name."""
-        if name not in self.rows:
-            from mmreid.utils import load_table
-
-            folder = osp.dirname(self.main.config)
-            self.rows.update(load_table(osp.join(folder, 'table.py')))
-        return self.rows[name]
 
     def key(self, cell: Cell, stage: str) -> str:
         """A name for what is scored, among all scores of a row."""
@@ -422,19 +439,8 @@ def tool(name: str) -> list[str]:
     return [sys.executable, osp.join(TOOLS, name)]
 
 
-def camera_mean(cell: Cell) -> list[str]:
-    return ['test_evaluator.camera_mean=train'] * cell.camera_mean
-
-
-def shorten(cfg: Config) -> None:
-    """As --smoke asks: ten iterations of each stage."""
-    for stage in cfg.train_cfg.stages.values():
-        stage.pop('max_epochs', None)
-        stage.max_iters = 10
-
-
 def smoke_options(cfg: Config) -> list[str]:
-    """The settings that do to the tools' config what shorten() does."""
+    """As --smoke asks: ten iterations of each stage, of small batches."""
     options = []
     for name, stage in cfg.train_cfg.stages.items():
         prefix = f'train_cfg.stages.{name}'
@@ -492,7 +498,7 @@ class Console:
     def __init__(self, tasks: list[Task]) -> None:
         self.left = [task for task in tasks if not task.done]
         self.total = len(self.left)
-        self.start, self.finished = time.monotonic(), 0.0
+        self.start, self.finished, self.begun = time.monotonic(), 0.0, 0
         kept = len(tasks) - self.total
         print(
             f'{self.total} trainings and scores to make'
@@ -501,11 +507,8 @@ class Console:
         )
 
     def begin(self, task: Task) -> None:
-        print(f'[{self.number}/{self.total}] {task.title}', flush=True)
-
-    @property
-    def number(self) -> int:
-        return self.total - len(self.left) + 1
+        self.begun += 1
+        print(f'[{self.begun}/{self.total}] {task.title}', flush=True)
 
     def end(self, task: Task, seconds: float) -> None:
         self.left = [other for other in self.left if other is not task]
@@ -530,7 +533,22 @@ class Runner:
     def __init__(self, jobs: int, console: Console) -> None:
         self.jobs, self.console = jobs, console
         self.failed: list[str] = []
-        self.running: list[subprocess.Popen] = []
+        self.asked = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let what runs save and end when this process is asked to."""
+
+        def ask(*_: object) -> None:
+            self.asked = True
+
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, ask) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def run(self, tasks: list[Task]) -> None:
         """Run tasks of which none needs another."""
@@ -552,24 +570,20 @@ class Runner:
                 shown = all(log for *_, log in active)
                 log = None if shown else f'{osp.splitext(task.file)[0]}.log'
                 self.console.begin(task)
-                commands = iter(task.commands)
-                process = self.call(next(commands), log, threads)
-                active.append((task, commands, process, time.time(), log))
+                process = self.call(task.command, log, threads)
+                active.append((task, process, time.monotonic(), log))
             time.sleep(0.2)
+            if self.asked:
+                self.stop([process for _, process, *_ in active])
             for entry in list(active):
-                task, commands, process, start, log = entry
+                task, process, start, log = entry
                 if process.poll() is None:
                     continue
                 active.remove(entry)
-                self.running.remove(process)
-                if process.returncode == INTERRUPTED:
-                    self.stop()
-                following = next(commands, None)
-                if process.returncode == 0 and following:
-                    process = self.call(following, log, threads)
-                    active.append((task, commands, process, start, log))
-                elif process.returncode == 0 and task.done:
-                    self.console.end(task, time.time() - start)
+                if process.returncode == EXIT_STATUS:
+                    self.stop([process for _, process, *_ in active])
+                if process.returncode == 0 and task.done:
+                    self.console.end(task, time.monotonic() - start)
                 else:
                     self.failed.append(task.title)
                     where = f', see {log}' if log else ''
@@ -581,34 +595,38 @@ class Runner:
         env = dict(os.environ)
         if self.jobs > 1:
             env['OMP_NUM_THREADS'] = str(threads)
+        streams = contextlib.nullcontext()
         if log:
             os.makedirs(osp.dirname(log), exist_ok=True)
-        with open(log, 'a') if log else open(os.devnull) as file:
-            streams = dict(stdout=file, stderr=file) if log else {}
-            process = subprocess.Popen(command, env=env, **streams)
-        self.running.append(process)
-        return process
+            streams = open(log, 'a')
+        with streams as file:
+            # A session of its own, which a terminal's Ctrl-C does not reach:
+            # a second signal would end a training without saving.
+            return subprocess.Popen(
+                command,
+                env=env,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
 
-    def stop(self, *_: object) -> None:
+    def stop(self, running: list[subprocess.Popen]) -> None:
         """End with what runs: each saves, and is gone on from next time."""
-        for process in self.running:
+        for process in running:
             process.send_signal(signal.SIGTERM)
-        for process in self.running:
+        for process in running:
             process.wait()
         print('Interrupted: run the same command to go on.', flush=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_STATUS)
 
 
 def metrics_of(task: Task) -> dict | None:
     """What a finished score has: metrics, and who made them."""
-    file = task.file
     if not task.done:
         return None
-    if not file.endswith('.json'):
-        file = f'{osp.splitext(file)[0]}.json'
-        if not osp.isfile(file):
-            return dict(metrics={}, provenance=None)
-    found = mmengine.load(file)
+    if not task.file.endswith('.json'):  # a picture
+        return dict(metrics={}, provenance=None)
+    found = mmengine.load(task.file)
     made_by = found.pop('provenance', None)
     if 'metrics' in found:  # of random splits
         found = {k: v['mean'] for k, v in found['metrics'].items()}
@@ -658,12 +676,8 @@ def summary(
 
 def caption(experiment: Experiment, plan: Plan) -> str:
     """How the numbers were made."""
-    cfg = plan.config(plan.main)
-    evaluators = cfg.test_evaluator
-    evaluators = (
-        evaluators if isinstance(evaluators, list | tuple) else [evaluators]
-    )
-    ranking = next((e for e in evaluators if e.type == 'ReIDMetric'), {})
+    cfg = plan.scored(plan.main)
+    ranking = next(iter(ranking_evaluators(cfg)), {})
     data = 'validation identities' if plan.args.val else 'test set'
     dataset = cfg.test_dataloader.dataset.type
     seeds = ', '.join(map(str, plan.args.seeds))
@@ -686,7 +700,9 @@ def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
     ]
     head = ['', *columns, 'iterations']
     rows = [head, ['---'] * len(head)]
-    for line in lines:
+    for (cell, _), line in zip(experiment.cells, lines, strict=True):
+        if cell.tool:
+            continue
         cells = [line['title']]
         for column in columns:
             if column not in line['mean']:
@@ -748,12 +764,14 @@ def report(
     )
     with whole_file(f'{stem}.md', 'w') as file:
         file.write(text)
+    written = f'{stem}.md, .json'
     if any(line['mean'] for line in lines):
+        written += ', .png'
         # Only here, for matplotlib takes long to import.
         from mmreid.visualization import draw_experiment
 
         draw_experiment(lines, experiment.columns, f'{stem}.png', experiment.x)
-    return f'{text}\n{stem}.md, .json, .png'
+    return f'{text}\n{written}'
 
 
 def main() -> None:
@@ -778,13 +796,11 @@ def main() -> None:
         collect(task, tasks)
     console = Console(list(tasks.values()))
     runner = Runner(max(1, args.jobs), console)
-    signal.signal(signal.SIGTERM, runner.stop)
-    try:
+    with runner.listening():
         for of_seed in by_seed:
-            run_seed(list(of_seed), runner)
-            report(experiment, plan, scores)
-    except KeyboardInterrupt:
-        runner.stop()
+            # An unfinished table is worth having, and may be for days.
+            for _ in run_seed(list(of_seed), runner):
+                report(experiment, plan, scores)
     print(f'\n{report(experiment, plan, scores)}')
     if runner.failed:
         raise InputError(
@@ -800,12 +816,8 @@ def collect(task: Task, tasks: dict[str, Task]) -> None:
     tasks[task.file] = task
 
 
-def run_seed(scores: list[Task], runner: Runner) -> None:
-    """Train by levels, so that what is the same runs with as many threads."""
-    tasks: dict[str, Task] = {}
-    for score in scores:
-        collect(score, tasks)
-    trainings = [t for t in tasks.values() if t not in scores]
+def run_seed(scores: list[Task], runner: Runner) -> Iterator[None]:
+    """Make the scores of a seed, yielding where some are there."""
     if runner.jobs == 1:
         # Each cell as soon as it can be.
         for score in scores:
@@ -813,10 +825,19 @@ def run_seed(scores: list[Task], runner: Runner) -> None:
             collect(score, needed)
             for task in needed.values():
                 runner.run([task])
+            yield
         return
-    for level in sorted({task.level for task in trainings}):
-        runner.run([task for task in trainings if task.level == level])
+    # By levels, so that what is the same runs with as many threads.
+    tasks: dict[str, Task] = {}
+    for score in scores:
+        collect(score, tasks)
+    before = [t for t in tasks.values() if t not in scores]
+    # The longest first, which the others are beside.
+    before.sort(key=lambda task: -task.cost)
+    for level in sorted({task.level for task in before}):
+        runner.run([task for task in before if task.level == level])
     runner.run(scores)
+    yield
 
 
 if __name__ == '__main__':

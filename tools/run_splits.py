@@ -218,6 +218,9 @@ def run_split(base: Config, index: int, args: argparse.Namespace) -> dict:
     if not trains(args):
         cfg.custom_hooks = []
         runner = ReIDRunner.from_cfg(cfg)
+        if not cfg.load_from:
+            # MMEngine does it for a training only.
+            runner._init_model_weights()
         if args.adapt_bn:
             runner.load_or_resume()
             images = runner.train_loop.dataset.images(DOMAIN)

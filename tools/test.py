@@ -18,7 +18,9 @@ from mmreid.utils.provenance import provenance
 def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__)
     parser.add_argument(
-        'checkpoint', help="path of a checkpoint, or 'none': untrained"
+        'checkpoint',
+        help="path of a checkpoint, or 'none': the weights that the config "
+        'starts from',
     )
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument(
@@ -83,6 +85,9 @@ def main() -> None:
         cfg.pop(key, None)
     cfg.custom_hooks = []
     runner = ReIDRunner.from_cfg(cfg)
+    if not cfg.load_from:
+        # MMEngine does it for a training only.
+        runner._init_model_weights()
     metrics = runner.test()
     if args.out and is_main_process():
         made_by = dict(

@@ -1,12 +1,12 @@
-# MAR on embedded pedestrians (tools/reproduce.py draws them): a small network that
-# two CPU cores train in minutes.
+# MAR on embedded pedestrians (tools/reproduce.py draws them): a small network
+# that two CPU cores train in minutes.
 _base_ = [
     '../_base_/models/mar_r50.py',
     '../_base_/schedules/mar_20e.py',
     '../_base_/mar_runtime.py',
 ]
 
-data_root = 'work_dirs/demo/data'
+data_root = 'work_dirs/demo/embedded_1'
 pipeline = [
     dict(type='LoadReIDImage'),
     dict(type='mmcv.Resize', scale=(32, 64)),  # width, height

@@ -1,12 +1,12 @@
-# TJ-AIDL on embedded pedestrians (tools/reproduce.py draws them): small networks,
-# from scratch, that two CPU cores train in minutes.
+# TJ-AIDL on embedded pedestrians (tools/reproduce.py draws them): small
+# networks, from scratch, that two CPU cores train in minutes.
 _base_ = [
     '../_base_/models/tj_aidl_mobilenet_v1.py',
     '../_base_/schedules/tj_aidl_140k.py',
     '../_base_/tj_aidl_runtime.py',
 ]
 
-data_root = 'work_dirs/demo_tj_aidl/data'
+data_root = 'work_dirs/demo_tj_aidl/embedded_1'
 source_root = data_root + '/DukeMTMC-reID'
 pipeline = [
     dict(type='LoadReIDImage'),

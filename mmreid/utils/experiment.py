@@ -33,8 +33,7 @@ class Cell:
             dict, by main config. Defaults to None.
         tool (str, optional): The tool of ``tools/analysis_tools`` that makes
             it, ``TOOL.py CONFIG CHECKPOINT --out PICTURE``, in place of a
-            score; the numbers in a JSON file of the picture's name stand in
-            the table. Defaults to None.
+            score. Defaults to None.
         panels (dict[str, str]): Further checkpoints for the tool, as it takes
             them, ``CONFIG.py:ROW:CHECKPOINT``: by the row that shows it the
             row and stage that is trained, ``'ROW:STAGE'``. Defaults to none.
@@ -64,6 +63,7 @@ class Experiment:
         columns (tuple[str]): The metrics that are shown.
         x (str): Name of the horizontal axis, '' if it is no curve.
         cells (list[tuple[Cell, Row]]): The lines, with what each trains.
+        table (dict[str, Row]): All rows there are (:func:`load_table`).
         embedded (dict, optional): How the config's data are drawn, see
             :func:`load_experiment`.
     """
@@ -74,6 +74,7 @@ class Experiment:
     columns: tuple[str, ...]
     x: str
     cells: list[tuple[Cell, Row]]
+    table: dict[str, Row]
     embedded: dict | None = None
 
 
@@ -155,6 +156,7 @@ def load_experiment(
         tuple(written.get('columns', COLUMNS)),
         written.get('x', ''),
         cells,
+        table,
         content.get('embedded', {}).get(config),
     )
 

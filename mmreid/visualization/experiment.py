@@ -29,7 +29,11 @@ def draw_experiment(
             curve, but a dot for each line of the table.
     """
     lines = [line for line in lines if line['mean']]
-    shown = dict.fromkeys((columns[0], columns[-1]))
+    shown = [
+        metric
+        for metric in dict.fromkeys((columns[0], columns[-1]))
+        if any(metric in line['mean'] for line in lines)
+    ]
     height = 3.5 if x else 1.2 + 0.3 * len(lines)
     figure = Figure(figsize=(9, height), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)

@@ -3,8 +3,10 @@ import multiprocessing
 import os
 import os.path as osp
 import runpy
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import pytest
@@ -26,10 +28,15 @@ experiments = {
         cells=[
             source_only,
             dict(title='BN', stage='pretrain', bn=True),
+            dict(
+                title='BN less means',
+                stage='pretrain',
+                bn=True,
+                camera_mean=True),
             wo_mdl,
             dict(title='MAR', paper=dict(tiny={'rank-1': 12.34})),
             dict(title='of another config', row='other'),
-        ][:4]),
+        ][:5]),
     'fig-1': dict(
         title='A curve',
         x='lambda',
@@ -37,6 +44,7 @@ experiments = {
     'picture': dict(
         title='A picture',
         cells=[dict(source_only, tool='rank_list')]),
+    'whole': dict(title='W', cells=[dict(title='MAR', tool='rank_list')]),
     'fails': dict(
         title='One fails',
         cells=[dict(title='wrong', row='wrong'), source_only]),
@@ -207,8 +215,13 @@ def test_jobs_run_side_by_side_with_a_log(run, tmp_path):
     assert status == 0 and called.count('adapt_bn.py') == 1
     bn = read(tmp_path / 'W/tiny/seed_0/pretrain_bn.json')
     assert bn['mAP'] != read(tmp_path / 'W/tiny/seed_0/pretrain.json')['mAP']
+    # The statistics are taken once for both scores.
+    less = read(tmp_path / 'W/tiny/seed_0/pretrain_bn_camera-mean.json')
+    evaluator = less['provenance']['config']['test_evaluator']
+    assert less['mAP'] != bn['mAP'] and evaluator['camera_mean'] == 'train'
     # By levels: the pretraining, both main stages, the scores.
-    assert called[:3] == ['train.py'] * 3 and 'train.py' not in called[3:]
+    assert called[0] == 'train.py' and called[4:] == ['test.py'] * 5
+    assert sorted(called[1:4]) == ['adapt_bn.py', 'train.py', 'train.py']
     assert (tmp_path / 'W/tiny/seed_0/main/stage_main.log').exists()
     assert 'done in' in output and ' left.' in output
 
@@ -221,7 +234,7 @@ def test_an_unfinished_table_is_written_as_such(run, tmp_path):
     assert 'tiny_wo_mdl, seed 0: training main: failed' in output
     assert 'error: These failed, see above: ' in output
     text = (tmp_path / 'W/table-1_tiny.md').read_text()
-    assert 'Unfinished: 2 of 4 cells are there.' in text
+    assert 'Unfinished: 3 of 5 cells are there.' in text
     assert '| MAR | - ' in text
 
 
@@ -276,6 +289,7 @@ def test_curve_and_picture(run, tmp_path):
         ('misspelt', (), "A cell of 'misspelt' in"),
         ('no-row', (), "has no row 'tiny_wo_mld'; it has tiny_wo_mdl"),
         ('lost', (), "says after='nowhere', which is no stage of tiny"),
+        ('table-1', ('--val',), "--val: '"),
         ('table-1', ('--smoke',), "--smoke: the data of 'tiny' are not drawn"),
         (
             'table-1',
@@ -300,7 +314,7 @@ def test_no_method(name, run_main, capsys):
     assert 'must be METHOD/EXPERIMENT' in capsys.readouterr().err
 
 
-def test_random_splits(method, tmp_path, run_main, monkeypatch):
+def test_random_splits(method, tmp_path, run_main, monkeypatch, capsys):
     """A stage that reads the target is trained anew for each split."""
     commands = []
 
@@ -339,10 +353,40 @@ def test_random_splits(method, tmp_path, run_main, monkeypatch):
     where = ('--work-dir', tmp_path / 'W')
     assert run_main(TOOL, f'{method}/table-1', *where) == 0
     called = [osp.basename(command[0]) for command in commands]
-    assert called == ['train.py'] + ['run_splits.py'] * 4
+    assert called == ['train.py'] + ['run_splits.py'] * 5
     how = [{'--no-adapt', '--adapt-bn'} & set(command) for command in commands]
-    assert how[1:] == [{'--no-adapt'}, {'--adapt-bn'}, set(), set()]
+    bn = {'--adapt-bn'}
+    assert how[1:] == [{'--no-adapt'}, bn, bn, set(), set()]
+    less = 'test_evaluator.camera_mean=train'
+    assert [less in command for command in commands[1:]].index(True) == 2
     pretrained = str(tmp_path / 'W/tiny/seed_0/pretrain/stage_pretrain.pth')
     assert all(command[2] == pretrained for command in commands[1:])
     lines = read(tmp_path / 'W/table-1_tiny.json')['lines']
-    assert [line['mean'] for line in lines] == [{'rank-1': 12.34}] * 4
+    assert [line['mean'] for line in lines] == [{'rank-1': 12.34}] * 5
+    # The last stage reads the target: no one model has all splits'.
+    assert run_main(TOOL, f'{method}/whole', *where) == 1
+    assert "'main' anew for each random split" in capsys.readouterr().err
+
+
+def test_asked_to_stop_it_waits_for_what_saves(method, tmp_path):
+    """Ctrl-C in a terminal, which its whole process group gets."""
+    process = subprocess.Popen(
+        [sys.executable, TOOL, f'{method}/table-1', '--cells', 'source only']
+        + ['--work-dir', str(tmp_path / 'W'), '--cfg-options']
+        + ['train_cfg.stages.pretrain.max_epochs=500'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+    )
+    trained = tmp_path / 'W/tiny/seed_0/pretrain'
+    while not list(trained.glob('iter_*.pth')) and process.poll() is None:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.stdout.read()
+    assert process.wait() == 75, output
+    # Told once: a second signal would end it without saving.
+    assert 'SIGTERM: saves' in output and 'SIGINT' not in output
+    assert 'run the same command to go on' in output
+    assert (trained / 'interrupted.pth').exists()

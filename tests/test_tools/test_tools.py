@@ -239,6 +239,23 @@ def test_test_without_checkpoint_and_with_options(trained, run_tool, tmp_path):
     assert values[0]['mAP'] != values[1]['mAP']
 
 
+def test_without_checkpoint_it_has_the_configs_weights(
+    config, trained, run_tool, tmp_path
+):
+    weights = str(trained.path / 'stage_main.pth')
+    pretrained = dict(type='Pretrained', checkpoint=weights, prefix='backbone')
+    file = config(model__backbone__init_cfg=pretrained)
+    scores = []
+    for checkpoint in ('none', weights):
+        out = str(tmp_path / 'score.json')
+        result = run_tool('test.py', file, checkpoint, '--out', out)
+        assert result.returncode == 0, result.stderr
+        scores.append(json.loads((tmp_path / 'score.json').read_text()))
+        del scores[-1]['provenance']
+    # A ReID feature needs nothing but the backbone.
+    assert scores[0] == scores[1]
+
+
 @pytest.fixture(params=['train.py', 'test.py'])
 def tool(request):
     return request.param

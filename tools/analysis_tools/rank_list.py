@@ -28,7 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
     parser.add_argument(
-        'checkpoint', help="path of a checkpoint, or 'none': untrained"
+        'checkpoint',
+        help="path of a checkpoint, or 'none': the weights that the config "
+        'starts from',
     )
     parser.add_argument('--out', required=True, help='picture to write')
     parser.add_argument('--num', type=int, default=8, help='of queries')

@@ -58,6 +58,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='show validation identities rather than the test set',
     )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='run the backbones in bfloat16, channels last',
+    )
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
@@ -79,6 +84,7 @@ def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
     cfg = read_config(config, args.cfg_options)
     if args.val:
         use_validation(cfg)
+    cfg.model.amp = args.amp
     return cfg, checkpoint
 
 
