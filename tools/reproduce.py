@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import mmengine
@@ -168,6 +168,8 @@ class Task:
         command (list[str]): What is run.
         needs (list[Task]): What has to be there before. Defaults to nothing.
         cost (float): In images. Defaults to 0.
+        uses_up (str, optional): A file of one of ``needs`` that nobody wants
+            afterwards. Defaults to None.
     """
 
     title: str
@@ -175,6 +177,7 @@ class Task:
     command: list[str]
     needs: list['Task'] = field(default_factory=list)
     cost: float = 0
+    uses_up: str | None = None
 
     @property
     def level(self) -> int:
@@ -183,6 +186,11 @@ class Task:
     @property
     def done(self) -> bool:
         return osp.isfile(self.file)
+
+
+def of(cell: Cell) -> Cell:
+    """What a cell scores, without what it is called."""
+    return replace(cell, title='', x=None, paper={})
 
 
 class Plan:
@@ -203,6 +211,7 @@ class Plan:
         self.args = args
         self.options = options
         self.rows = experiment.table
+        self.scored_features = [of(cell) for cell, _ in experiment.cells]
         self.main = self.rows[experiment.config]
         self._configs: dict[str, Config] = {}
         self._tasks: dict[str, Task] = {}
@@ -381,11 +390,19 @@ class Plan:
                 needs = [self.batch_norms(needs[0], row, seed)]
                 checkpoint = needs[0].file
             file += '.json'
+            less_means = replace(cell, camera_mean=True)
+            if not cell.camera_mean and self.has(less_means):
+                again = self.scoring_again(cell, less_means, row, seed, file)
+                if again:
+                    return again
             command = tool('test.py')
             command += [row.argument, checkpoint, '--out', file]
             command += ['--work-dir', f'{file[:-5]}_test']
             command += ['--val'] * self.args.val
-            command += ['--camera-mean'] * cell.camera_mean
+            if cell.camera_mean:
+                command += ['--camera-mean']
+                if self.has(replace(cell, camera_mean=False)):
+                    command += ['--save-features', f'{file[:-5]}.npz']
             command += self.common(row, f'randomness.seed={seed}', *options)
         return Task(
             f'{row.name}, seed {seed}: {cell.title}',
@@ -394,6 +411,35 @@ class Plan:
             needs,
             len_of(self.scored(row).test_dataloader.dataset),
         )
+
+    def has(self, cell: Cell) -> bool:
+        """Whether the experiment scores the same as a cell."""
+        return of(cell) in self.scored_features
+
+    def scoring_again(
+        self, cell: Cell, less_means: Cell, row: Row, seed: int, file: str
+    ) -> Task | None:
+        """Score what another cell extracts, before its means are subtracted.
+
+        None if it has to be extracted for this cell alone.
+        """
+        before = self.scoring(less_means, row, seed)
+        features = f'{osp.splitext(before.file)[0]}.npz'
+        if before.done and not osp.isfile(features):
+            return None
+        ranking = dict(ranking_evaluators(self.scored(row))[0])
+        ranking.pop('type')
+        command = [sys.executable, '-m', 'mmreid.evaluation', features]
+        for name in ('metric', 'ap', 'protocol', 'ties'):
+            if name in ranking:
+                command += [f'--{name}', str(ranking.pop(name))]
+        if 'topk' in ranking:
+            command += ['--topk', *map(str, ranking.pop('topk'))]
+        if ranking:  # what that tool would have to be told otherwise
+            return None
+        command += ['--out', file]
+        title = f'{row.name}, seed {seed}: {cell.title}'
+        return Task(title, file, command, [before], uses_up=features)
 
     def key(self, cell: Cell, stage: str) -> str:
         """A name for what is scored, among all scores of a row."""
@@ -583,6 +629,8 @@ class Runner:
                 if process.returncode == EXIT_STATUS:
                     self.stop([process for _, process, *_ in active])
                 if process.returncode == 0 and task.done:
+                    if task.uses_up:
+                        os.remove(task.uses_up)
                     self.console.end(task, time.monotonic() - start)
                 else:
                     self.failed.append(task.title)
@@ -625,13 +673,15 @@ def metrics_of(task: Task) -> dict | None:
     if not task.done:
         return None
     if not task.file.endswith('.json'):  # a picture
-        return dict(metrics={}, provenance=None)
+        return dict(metrics={}, spread={}, provenance=None)
     found = mmengine.load(task.file)
     made_by = found.pop('provenance', None)
+    spread = {}
     if 'metrics' in found:  # of random splits
+        spread = {k: v['std'] for k, v in found['metrics'].items()}
         found = {k: v['mean'] for k, v in found['metrics'].items()}
     numbers = {k: v for k, v in found.items() if isinstance(v, int | float)}
-    return dict(metrics=numbers, provenance=made_by)
+    return dict(metrics=numbers, spread=spread, provenance=made_by)
 
 
 def summary(
@@ -666,6 +716,20 @@ def summary(
                     c: float(np.std(v, ddof=1)) if len(v) > 1 else None
                     for c, v in values.items()
                 },
+                # Of one seed, over its random splits.
+                split_std=found[0]['spread'] if len(found) == 1 else {},
+                feature_length=next(
+                    (
+                        length
+                        for result in found
+                        if (
+                            length := (result['provenance'] or {}).get(
+                                'feature_length'
+                            )
+                        )
+                    ),
+                    None,
+                ),
                 paper=cell.paper,
                 files=[task.file for task in tasks if task.done],
                 provenance=[result['provenance'] for result in found],
@@ -688,6 +752,8 @@ def caption(experiment: Experiment, plan: Plan) -> str:
     )
     if len(plan.args.seeds) > 1:
         text += ': mean ± sample standard deviation'
+    elif plan.splits(plan.main):
+        text += ': mean ± sample standard deviation over the random splits'
     if any(cell.paper for cell, _ in experiment.cells):
         text += '; in brackets the paper, on its own data and by its own AP'
     return f'{text}.'
@@ -698,7 +764,7 @@ def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
     columns = [
         c for c in experiment.columns if any(c in ln['mean'] for ln in lines)
     ]
-    head = ['', *columns, 'iterations']
+    head = ['', *columns, 'feature length', 'iterations']
     rows = [head, ['---'] * len(head)]
     for (cell, _), line in zip(experiment.cells, lines, strict=True):
         if cell.tool:
@@ -709,12 +775,16 @@ def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
                 text = '-'
             else:
                 text = f'{line["mean"][column]:.1f}'
-                if line['std'][column] is not None:
-                    text += f' ± {line["std"][column]:.1f}'
+                deviation = line['std'][column]
+                if deviation is None:
+                    deviation = line['split_std'].get(column)
+                if deviation is not None:
+                    text += f' ± {deviation:.1f}'
             if column in line['paper']:
                 text += f' ({line["paper"][column]:.1f})'
             cells.append(text)
-        rows.append([*cells, line['trained']])
+        length = line['feature_length'] or '-'
+        rows.append([*cells, str(length), line['trained']])
     table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
     pictures = [
         file
@@ -836,7 +906,8 @@ def run_seed(scores: list[Task], runner: Runner) -> Iterator[None]:
     before.sort(key=lambda task: -task.cost)
     for level in sorted({task.level for task in before}):
         runner.run([task for task in before if task.level == level])
-    runner.run(scores)
+    runner.run([score for score in scores if not score.uses_up])
+    runner.run([score for score in scores if score.uses_up])
     yield
 
 

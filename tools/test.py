@@ -50,6 +50,7 @@ def main() -> None:
 
     from mmreid.datasets.fingerprint import fingerprint
     from mmreid.engine import ReIDRunner
+    from mmreid.evaluation.metrics import ReIDMetric
 
     cfg = load_config(args)
     # Of a config that a resumed run left in its work dir.
@@ -90,9 +91,15 @@ def main() -> None:
         runner._init_model_weights()
     metrics = runner.test()
     if args.out and is_main_process():
+        lengths = [
+            metric.feature_length
+            for metric in runner.test_evaluator.metrics
+            if isinstance(metric, ReIDMetric)
+        ]
         made_by = dict(
             provenance(),
             checkpoint=args.checkpoint,
+            feature_length=lengths[0] if lengths else None,
             seed=runner.seed,
             data=fingerprint(runner.test_dataloader.dataset),
             config=cfg.to_dict(),

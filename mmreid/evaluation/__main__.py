@@ -99,7 +99,9 @@ def main() -> None:
         )
     if args.out:
         made_by = dict(
-            provenance(), evaluation=evaluation.title(gallery, training)
+            provenance(),
+            feature_length=query.features.shape[1],
+            evaluation=evaluation.title(gallery, training),
         )
         write_json(dict(metrics, provenance=made_by), args.out)
 

@@ -100,6 +100,25 @@ def test_amp_pools_in_float32():
     assert seen == [(torch.float32, torch.float32)]
 
 
+def test_channels_last_changes_the_layout_alone():
+    model = Tiny(channels_last=True)
+    model.load_state_dict(Tiny().state_dict())
+    plain = Tiny()
+    plain.load_state_dict(model.state_dict())
+    layouts = []
+    model.backbone.conv.register_forward_hook(
+        lambda module, args, output: layouts.append(
+            args[0].is_contiguous(memory_format=torch.channels_last)
+        )
+    )
+    inputs = torch.randn(2, 3, 8, 8)
+    features = model.extract_feat(inputs)
+    assert layouts == [True] and features.dtype == torch.float32
+    torch.testing.assert_close(features, plain.extract_feat(inputs))
+    weight = model.backbone.conv.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_compiled_backbone_keeps_its_names():
     assert Tiny(compile_backbone=True).state_dict().keys() == (
         Tiny().state_dict().keys()

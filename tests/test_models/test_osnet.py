@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from mmreid.datasets import VIPeR
 from mmreid.evaluation import rank_metrics
-from mmreid.models.backbones import OSNet
+from mmreid.models.backbones import LinearEndOSNet, OSNet
 from mmreid.registry import MODELS
 
 VARIANTS = ('plain', 'ibn', 'ain')
@@ -182,6 +182,18 @@ def test_initialised_by_the_fan_out():
 def test_bad_options(kwargs, message):
     with pytest.raises(ValueError, match=message):
         OSNet(**kwargs)
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_linear_end_is_osnet_before_its_last_relu(variant):
+    torch.manual_seed(0)
+    network = randomise(OSNet(0.25, variant)).eval()
+    linear = LinearEndOSNet(0.25, variant).eval()
+    linear.load_state_dict(network.state_dict())
+    images = torch.randn(3, 3, 64, 32)
+    (signed,), (features,) = linear(images), network(images)
+    assert (signed < 0).any()
+    assert torch.equal(signed.relu(), features)
 
 
 def real(variable, name):

@@ -65,6 +65,7 @@ class Forked:
         self.called.append(command[1:])
         self.returncode = None
         tool = osp.basename(command[1])
+        self.is_module = command[1] == '-m'
         self.fixed = self.status.get(tool)
         if self.fixed is None:
             self.process = multiprocessing.get_context('fork').Process(
@@ -74,9 +75,13 @@ class Forked:
 
     def work(self, command):
         sys.stdout = sys.stderr = open(os.devnull, 'w')
-        sys.argv = command[1:]
         subprocess.Popen = self.popen
-        runpy.run_path(sys.argv[0], run_name='__main__')
+        if self.is_module:
+            sys.argv = command[2:]
+            runpy.run_module(sys.argv[0], run_name='__main__')
+        else:
+            sys.argv = command[1:]
+            runpy.run_path(sys.argv[0], run_name='__main__')
 
     def poll(self):
         if self.fixed is not None:
@@ -187,7 +192,9 @@ def test_cells_are_made_once(run, tmp_path):
     assert text in output
     mean, std = (lines['MAR'][k]['rank-1'] for k in ('mean', 'std'))
     assert f'| MAR | {mean:.1f} ± {std:.1f} (12.3) |' in text
-    assert 'seeds 0, 1: mean ± sample standard deviation' in text
+    assert 'seeds 0, 1: mean ± sample standard deviation;' in text
+    length = lines['MAR']['feature_length']
+    assert f' | {length} | {pretrain}, {main} |' in text
     assert cv2.imread(str(folder / 'table-1_tiny.png')) is not None
     # The row's stage started from the main config's pretraining.
     (trained,) = (
@@ -219,8 +226,15 @@ def test_jobs_run_side_by_side_with_a_log(run, tmp_path):
     less = read(tmp_path / 'W/tiny/seed_0/pretrain_bn_camera-mean.json')
     evaluator = less['provenance']['config']['test_evaluator']
     assert less['mAP'] != bn['mAP'] and evaluator['camera_mean'] == 'train'
-    # By levels: the pretraining, both main stages, the scores.
-    assert called[0] == 'train.py' and called[4:] == ['test.py'] * 5
+    # By levels: the pretraining, both main stages, the scores. What the means
+    # are subtracted from is extracted once for both of its scores.
+    assert called[0] == 'train.py'
+    assert called[4:] == ['test.py'] * 4 + ['-m']
+    assert not list((tmp_path / 'W').rglob('*.npz'))
+    scores = tmp_path / 'W/tiny/seed_0'
+    (scores / 'pretrain_bn.json').unlink()
+    assert run('table-1')[2] == ['test.py']
+    assert read(scores / 'pretrain_bn.json')['mAP'] == bn['mAP']
     assert sorted(called[1:4]) == ['adapt_bn.py', 'train.py', 'train.py']
     assert (tmp_path / 'W/tiny/seed_0/main/stage_main.log').exists()
     assert 'done in' in output and ' left.' in output
@@ -332,7 +346,8 @@ def test_random_splits(method, tmp_path, run_main, monkeypatch, capsys):
                     stage = osp.basename(folder)
                     open(f'{folder}/stage_{stage}.pth', 'w').close()
                 else:
-                    score = dict(metrics={'rank-1': dict(mean=12.34)})
+                    score = {'rank-1': dict(mean=12.34, std=1.26)}
+                    score = dict(metrics=score)
                     with open(f'{folder}/results.json', 'w') as file:
                         json.dump(score, file)
 
@@ -363,6 +378,9 @@ def test_random_splits(method, tmp_path, run_main, monkeypatch, capsys):
     assert all(command[2] == pretrained for command in commands[1:])
     lines = read(tmp_path / 'W/table-1_tiny.json')['lines']
     assert [line['mean'] for line in lines] == [{'rank-1': 12.34}] * 5
+    text = (tmp_path / 'W/table-1_tiny.md').read_text()
+    assert 'deviation over the random splits' in text
+    assert '| MAR | 12.3 ± 1.3 (12.3) | - |' in text
     # The last stage reads the target: no one model has all splits'.
     assert run_main(TOOL, f'{method}/whole', *where) == 1
     assert "'main' anew for each random split" in capsys.readouterr().err

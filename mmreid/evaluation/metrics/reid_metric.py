@@ -42,6 +42,8 @@ class ReIDMetric(PerImageMetric):
     Attributes:
         training (FeatureSet, optional): The training images whose camera
             means the next evaluation subtracts, the same on every rank.
+        feature_length (int, optional): Length D of the features that were
+            scored last.
     """
 
     # Checked by mmreid.utils.check_config.
@@ -61,6 +63,7 @@ class ReIDMetric(PerImageMetric):
         self.device = device
         self.save_features = save_features
         self.training: FeatureSet | None = None
+        self.feature_length: int | None = None
 
     @property
     def camera_mean(self) -> str | None:
@@ -102,6 +105,7 @@ class ReIDMetric(PerImageMetric):
             InputError: If there is no query or no gallery image.
         """
         ((features, labels),) = results
+        self.feature_length = features.shape[1]
         is_query = labels[:, 4].bool()
         num_query, num_gallery = int(is_query.sum()), int((~is_query).sum())
         if not num_query or not num_gallery:

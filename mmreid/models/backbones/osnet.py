@@ -250,3 +250,16 @@ class OSNet(BaseModule):
         for layer in layers:
             x = layer(x)
         return (fc(x.flatten(1)),)
+
+
+@MODELS.register_module()
+class LinearEndOSNet(OSNet):
+    """OSNet whose feature has no final ReLU, for MAR.
+
+    Features may then be negative, so cosines use the whole sphere. All
+    options are those of :class:`OSNet`, and so are the weights that it loads.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.fc = self.fc[:-1]

@@ -1,0 +1,32 @@
+# MAR on a network that knows persons: OSNet x0.25 from weights of MSMT17 in
+# torchreid's layout, below data/weights or the folder named by MMREID_WEIGHTS.
+# CUHK01 + CUHK03 to Market-1501, for two CPU cores and less than an hour.
+_base_ = 'mar_r50_128x64_cuhk-market.py'
+
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(128, 256)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+
+model = dict(
+    channels_last=True,
+    data_preprocessor=dict(
+        # ImageNet's, RGB, as the weights were trained.
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        bgr_to_rgb=True,
+        augmentations=[dict(type='RandomFlipCrop', padding=7)]),
+    backbone=dict(
+        _delete_=True,
+        type='LinearEndOSNet',
+        width=0.25,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='{{$MMREID_WEIGHTS:data/weights}}'
+            '/osnet_x0_25_msmt17_1041ids.pth')))
+
+train_cfg = dict(stages=dict(pretrain=dict(max_epochs=2)))
