@@ -322,7 +322,7 @@ def test_all_rows_of_the_paper_are_there():
     for main, most, own in (
         ('mar_r50_384x128_cuhk-market', 1714, 0.005),
         ('mar_r50_128x64_cuhk-market', 1714, 0.001),
-        ('mar_osnet-x0-25_256x128_cuhk-market', 1714, 0.001),
+        ('mar_osnet-x0-25_192x96_cuhk-market', 1714, 0.001),
         ('mar_demo', 600, 0.005),
     ):
         rows = {

@@ -9,7 +9,7 @@ configs = [
     'mar_msmt_duke.py',
     'mar_r50_384x128_cuhk-market.py',
     'mar_r50_128x64_cuhk-market.py',
-    'mar_osnet-x0-25_256x128_cuhk-market.py',
+    'mar_osnet-x0-25_192x96_cuhk-market.py',
     'mar_demo.py',
 ]
 own_cameras = [
