@@ -30,4 +30,18 @@ model = dict(
             checkpoint='{{$MMREID_WEIGHTS:data/weights}}'
             '/osnet_x0_25_msmt17_1041ids.pth')))
 
-train_cfg = dict(stages=dict(pretrain=dict(max_epochs=2)))
+train_cfg = dict(
+    stages=dict(
+        pretrain=dict(
+            max_epochs=2,
+            # The agents are new, the network is not.
+            optim_wrapper=dict(
+                optimizer=dict(type='Adam', lr=1e-4, weight_decay=5e-4),
+                paramwise_cfg=dict(custom_keys={'head': dict(lr_mult=50)})),
+            param_scheduler=[
+                dict(
+                    type='CosineAnnealingLR',
+                    T_max=346,
+                    eta_min=0,
+                    by_epoch=False)
+            ])))
