@@ -63,7 +63,9 @@ class MultiQuery(SingleQuery):
     def __init__(self) -> None:
         super().__init__('multi-query')
 
-    def trials(self, query, gallery, metric):
+    def trials(
+        self, query: FeatureSet, gallery: FeatureSet, metric: str
+    ) -> Iterator[tuple[FeatureSet, FeatureSet]]:
         first, place = query.places()
         features = query.features
         if metric == 'cosine':
@@ -89,7 +91,9 @@ class SingleGalleryShot(SingleQuery):
         self.repeats = repeats
         self.seed = seed
 
-    def trials(self, query, gallery, metric):
+    def trials(
+        self, query: FeatureSet, gallery: FeatureSet, metric: str
+    ) -> Iterator[tuple[FeatureSet, FeatureSet]]:
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.repeats):
             # The first of each place in a random order is a random one.

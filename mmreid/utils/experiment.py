@@ -163,7 +163,8 @@ def load_experiment(
 
 def _all_rows(table: dict[str, Row]) -> dict:
     """The main configs and their rows, without a paper's number."""
-    titles, configs = {'': 'the main config'}, {}
+    titles = {'': 'the main config'}
+    configs: dict[str, None] = {}
     for row in table.values():
         stem = osp.splitext(osp.basename(row.config))[0]
         configs[f'{stem}.py'] = None

@@ -1,9 +1,11 @@
 """Pictures of what the gallery answers to a query."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -56,12 +58,14 @@ def draw_rank_list(
             not those of the sets.
         UnreadableImageError: If an image cannot be read.
     """
+    files = []
     for side, images in (('query', query), ('gallery', gallery)):
         if images.paths is None:
             raise InputError(
                 f'The {side} images cannot be drawn without their files: give '
                 f'the {side} set its paths.'
             )
+        files.append(images.paths)
     neighbours = np.asarray(neighbours)
     _check(neighbours, len(query), len(gallery))
     # Of one person every neighbour would be right, whoever it shows.
@@ -83,9 +87,9 @@ def draw_rank_list(
         """Of the frame of the query (rank 0) or of a neighbour (1..k)."""
         return _MARGIN + rank * step_x + (_GAP if rank else 0)
 
-    def text(x: float, y: float, content: str, **style: object) -> None:
+    def text(x: float, y: float, content: str, **style: Any) -> None:
         style = dict(size=8, color=_NEUTRAL, ha='center', va='center') | style
-        axes.text(x, y, content, **style)
+        axes.text(x, y, content, None, **style)
 
     if title:
         text(_MARGIN, _MARGIN + 6, title, size=12, weight='bold', ha='left')
@@ -109,14 +113,15 @@ def draw_rank_list(
                 color, is_judged = _NEUTRAL, rank > 0 and persons_known
                 if is_judged:
                     right = bool(
-                        gallery.person_id[index] == query.person_id[row]
+                        gallery.known_person_id()[index]
+                        == query.known_person_id()[row]
                     )
                     color = _RIGHT if right else _WRONG
                 frame = canvas[
                     y : y + height + 2 * _BORDER, x : x + width + 2 * _BORDER
                 ]
                 frame[:] = _rgb(color)
-                canvas[inner] = _read(images.paths[index], image_size)
+                canvas[inner] = _read(files[rank > 0][index], image_size)
                 if is_judged:
                     _mark(axes, x + _BORDER + 9, y + _BORDER + 9, right)
                 if images.camera_id is not None:
@@ -162,7 +167,7 @@ def _check(neighbours: np.ndarray, num_query: int, num_gallery: int) -> None:
         )
 
 
-def _page(width: int, height: int) -> tuple:
+def _page(width: int, height: int) -> tuple[Figure, Axes]:
     """A figure without pyplot's global state, whose unit is the pixel."""
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)
     FigureCanvasAgg(figure)
@@ -182,9 +187,11 @@ def _read(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     return image[..., ::-1] / np.float32(255)
 
 
-def _mark(axes, x: float, y: float, right: bool) -> None:
+def _mark(axes: Axes, x: float, y: float, right: bool) -> None:
     """A disc with a tick or a cross, drawn so that no font is needed."""
-    style = dict(color='white', linewidth=1.6, solid_capstyle='round')
+    style: dict[str, Any] = dict(
+        color='white', linewidth=1.6, solid_capstyle='round'
+    )
     axes.plot(
         x,
         y,

@@ -56,7 +56,7 @@ class ReIDMetric(PerImageMetric):
         device: str | None = None,
         save_features: str | None = None,
         prefix: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(prefix=prefix)
         self.evaluation = Evaluation(**kwargs)
