@@ -298,8 +298,10 @@ def test_mar_rows_are_the_paper(main, row):
         elif change == 'feature-guided':
             model['miner'] = dict(type='FeatureGuidedMiner', ratio=0.005)
         elif change == 'paper-text':
-            model['memory'] = None
+            model['head']['scale'] = 'auto'
+            model['memory'] = model['references'] = None
             model['miner']['threshold'] = 'batch'
+            expected['default_hooks']['pair_mining']['start_epoch'] = 0
         elif isinstance(change, int):
             model['head']['num_reference_persons'] = change
         elif change[0] == 'p':

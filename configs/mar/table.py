@@ -91,8 +91,13 @@ rows = {
     },
     # Where the published code departs from the text, see docs/mar.md.
     'paper-text': dict(
-        title="the text, not the published code: the batch's T, no memory",
-        model=dict(memory=None, miner=dict(threshold='batch'))),
+        title='the text, not the published code: each batch by itself',
+        model=dict(
+            head=dict(scale='auto'),
+            memory=None,
+            miner=dict(threshold='batch'),
+            references=None),
+        default_hooks=dict(pair_mining=dict(start_epoch=0))),
     # Auxiliary sets for your own cameras, in place of Market-1501.
     'msmt': dict(
         title='all of MSMT17 as the auxiliary set',
