@@ -758,6 +758,10 @@ def summary(
 def caption(experiment: Experiment, plan: Plan) -> str:
     """How the numbers were made."""
     cfg = plan.scored(plan.main)
+    if all(cell.tool for cell, _ in experiment.cells):
+        seeds = ', '.join(map(str, plan.args.seeds))
+        data = ', validation identities' * plan.args.val
+        return f'{experiment.config}{data}, seeds {seeds}.'
     ranking = next(iter(ranking_evaluators(cfg)), {})
     data = 'validation identities' if plan.args.val else 'test set'
     dataset = cfg.test_dataloader.dataset.type

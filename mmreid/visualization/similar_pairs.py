@@ -102,7 +102,7 @@ def draw_similar_pairs(
         sheet.text(
             x,
             y + HEAD / 2,
-            f'cosine {pair.similarity:.3f}, agreement {pair.agreement:.3g}',
+            f'cosine {pair.similarity:.3f}, agreement {pair.agreement:.3f}',
             size=9,
             ha='left',
         )
@@ -128,5 +128,5 @@ def draw_similar_pairs(
                     f'{entry:.3g}',
                 )
     if judged:
-        sheet.legend('two persons: a hard negative', 'one person', step=210)
+        sheet.legend('two persons: a hard negative', 'one person', step=240)
     sheet.save(out_file)

@@ -181,7 +181,7 @@ def main() -> None:
         known = {None: '-', True: 'yes', False: 'no'}[pair.same_person]
         names = ' '.join(map(osp.basename, pair.paths))
         print(
-            f'{pair.similarity:6.3f}  {pair.agreement:9.3g}  {known:>11}  '
+            f'{pair.similarity:6.3f}  {pair.agreement:9.4f}  {known:>11}  '
             f'{names}'
         )
     title = args.title or osp.splitext(osp.basename(cfg.filename))[0]
