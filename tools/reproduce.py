@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -141,15 +141,22 @@ def read_experiment(args: argparse.Namespace) -> Experiment:
     return experiment
 
 
-def draw(experiment: Experiment, args: argparse.Namespace) -> list[str]:
-    """Draw the embedded data, and give the settings that name them."""
+def draw(
+    experiment: Experiment, args: argparse.Namespace
+) -> tuple[list[str], list[str]]:
+    """Draw the embedded data, and give the settings that name them.
+
+    Returns:
+        tuple[list[str], list[str]]: Those of every tool, and further ones of
+        the tools that make pictures.
+    """
     embedded = experiment.embedded
     if not embedded:
         if args.smoke:
             raise InputError(
                 f"--smoke: the data of '{experiment.config}' are not drawn."
             )
-        return []
+        return [], []
     folder = f'embedded_{args.drawing_seed}' + '_smoke' * args.smoke
     root = osp.join(args.work_dir, folder)
     part = embedded['smoke'] if args.smoke else embedded
@@ -157,12 +164,18 @@ def draw(experiment: Experiment, args: argparse.Namespace) -> list[str]:
         print(f'Drawing pedestrians in {root} ...', flush=True)
         write = getattr(mmreid.synthetic, embedded['write'])
         write(root, args.drawing_seed, **part['data'])
-    options = {
-        key: osp.join(root, end) if end else root
-        for key, end in embedded['roots'].items()
-    }
-    options.update(part.get('options', {}))
-    return [f'{key}={value}' for key, value in options.items()]
+
+    def named(roots: dict) -> list[str]:
+        return [
+            f'{key}={osp.join(root, end) if end else root}'
+            for key, end in roots.items()
+        ]
+
+    options = [f'{k}={v}' for k, v in part.get('options', {}).items()]
+    return (
+        named(embedded['roots']) + options,
+        named(embedded.get('tool_roots', {})),
+    )
 
 
 @dataclass
@@ -218,6 +231,8 @@ class Plan:
         experiment (Experiment): The experiment.
         args (argparse.Namespace): The tool's arguments.
         options (list[str]): Settings of every config, KEY=VALUE.
+        tool_options (Sequence[str]): Further ones of the tools that make
+            pictures. Defaults to none.
     """
 
     def __init__(
@@ -225,9 +240,11 @@ class Plan:
         experiment: Experiment,
         args: argparse.Namespace,
         options: list[str],
+        tool_options: Sequence[str] = (),
     ) -> None:
         self.args = args
         self.options = options
+        self.tool_options = tool_options
         self.rows = experiment.table
         self.scored_features = [of(cell) for cell, _ in experiment.cells]
         self.main = self.rows[experiment.config]
@@ -389,7 +406,7 @@ class Plan:
                 entries.append(f'{self.main.config}:{shown}:{panel.file}')
             command = tool(f'analysis_tools/{cell.tool}.py') + entries
             command += ['--out', file] + ['--val'] * self.args.val
-            command += self.common(row, *options)
+            command += self.common(row, *self.tool_options, *options)
         elif self.splits(row):
             folder = f'{file}_splits'
             file = osp.join(folder, 'results.json')
@@ -768,6 +785,10 @@ def summary(
 def caption(experiment: Experiment, plan: Plan) -> str:
     """How the numbers were made."""
     cfg = plan.scored(plan.main)
+    if all(cell.tool for cell, _ in experiment.cells):
+        seeds = ', '.join(map(str, plan.args.seeds))
+        data = ', validation identities' * plan.args.val
+        return f'{experiment.config}{data}, seeds {seeds}.'
     ranking = next(iter(ranking_evaluators(cfg)), {})
     data = 'validation identities' if plan.args.val else 'test set'
     dataset = cfg.test_dataloader.dataset.type
@@ -913,8 +934,9 @@ def report(
 def main() -> None:
     args = parse_args()
     experiment = read_experiment(args)
-    options = draw(experiment, args) + (args.cfg_options or [])
-    plan = Plan(experiment, args, options)
+    options, tool_options = draw(experiment, args)
+    options += args.cfg_options or []
+    plan = Plan(experiment, args, options, tool_options)
     if args.list:
         for cell, row in experiment.cells:
             print(f'{cell.title}\n    {row.argument}, {row.title}')

@@ -225,6 +225,12 @@ experiments = {
             *controls,
             mar,
         ]),
+    'fig-5': dict(
+        title='similar pairs of lowest soft multilabel agreement',
+        cells=[dict(title='MAR', tool='similar_pairs')]),
+    'log-normality': dict(
+        title='the distribution of log soft multilabels, per camera',
+        cells=[dict(title='MAR', tool='soft_multilabel_stats')]),
     'fig-7a': dict(
         title='the weight of L_CML, lambda_1',
         x='lambda_1',

@@ -192,6 +192,20 @@ experiments = {
         configs=['tj_aidl_demo.py'],
         columns=columns,
         cells=[*every_row, dict(title='rank lists', tool='rank_list')]),
+    'fig-3': dict(
+        title='target images with predicted attributes',
+        cells=[
+            dict(
+                title='TJ-AIDL',
+                configs=[*paper[:2], 'tj_aidl_demo.py'],
+                tool='predicted_attributes'),
+            # On random splits there is no one adapted model.
+            dict(
+                title='w/o adaptation',
+                configs=[paper[2], *small],
+                stage='joint',
+                tool='predicted_attributes'),
+        ]),
     'fig-4': dict(
         title='features of ten persons (t-SNE)',
         # On random splits there is no one adapted model.
@@ -252,6 +266,10 @@ embedded = dict(
             'source.data_root': '',
             'source.attribute_file': 'DukeMTMC-reID/duke_attribute.mat',
             'target.data_root': '',
+        },
+        tool_roots={
+            'test_dataloader.dataset.attribute_file':
+                'Market-1501-v15.09.15/market_attribute.mat',
         },
         smoke=dict(
             data=dict(source_ids=40, target_train_ids=40, target_test_ids=20),

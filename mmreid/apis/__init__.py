@@ -4,6 +4,7 @@ from .adapt_bn import adapt_bn
 from .dry_run import dry_run
 from .inferencer import ReIDInferencer, SearchResult
 from .init_model import init_model
+from .target_images import target_images
 
 __all__ = [
     'ReIDInferencer',
@@ -12,4 +13,5 @@ __all__ = [
     'dry_run',
     'extract',
     'init_model',
+    'target_images',
 ]

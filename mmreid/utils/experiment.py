@@ -20,6 +20,8 @@ class Cell:
         title (str): What it is called there.
         row (str): The row of ``table.py`` that is trained, '' for the main
             config itself. Defaults to ''.
+        configs (list[str], optional): The main configs that it is made for,
+            as ``table.py`` names them. Defaults to None, all of them.
         stage (str, optional): Whose checkpoint is scored; ``'untrained'``:
             the weights that the config starts from. Defaults to None, the
             last stage.
@@ -42,6 +44,7 @@ class Cell:
 
     title: str
     row: str = ''
+    configs: list[str] | None = None
     stage: str | None = None
     bn: bool = False
     camera_mean: bool = False
@@ -87,13 +90,15 @@ def load_experiment(
     ``experiments``: by name a dict with ``title``, ``cells``, each a dict of
     what :class:`Cell` has, and, where they apply, ``configs``, the main
     configs that it is made for if not those of the table, ``columns`` and
-    ``x``. A cell whose row is not made for the main config is left out.
+    ``x``. A cell that, or whose row, is not made for the main config is left
+    out.
     ``stands_for`` names, for a main config on other data, the one whose
     numbers of the paper stand beside its own. ``embedded`` says how the data
     of a main config are drawn: ``write``, a function of
     :mod:`mmreid.synthetic`, its arguments, ``data``, and ``roots``, the
-    settings that name the folder; ``smoke`` has smaller ``data`` and the
-    ``options`` of the config that go with them.
+    settings that name the folder, ``tool_roots``, further ones for pictures;
+    ``smoke`` has smaller ``data`` and the ``options`` of the config that go
+    with them.
 
     Args:
         folder (str): Where ``table.py`` is.
@@ -121,9 +126,7 @@ def load_experiment(
             f"'{path}' has no experiment '{name}'; it has {', '.join(near)}."
         )
     written = experiments[name]
-    configs = [osp.splitext(c)[0] for c in written.get('configs') or ()] or [
-        osp.splitext(osp.basename(c))[0] for c in content['configs']
-    ]
+    configs = [*map(_stem, written.get('configs') or content['configs'])]
     config = config or configs[0]
     if config not in configs:
         raise InputError(
@@ -142,6 +145,8 @@ def load_experiment(
             )
         cell = Cell(**line)
         cell.paper = cell.paper.get(stands_for, {})
+        if cell.configs and config not in map(_stem, cell.configs):
+            continue
         if isinstance(cell.x, dict):
             cell.x = cell.x[config]
         row = f'{config}_{cell.row}' if cell.row else config
@@ -161,12 +166,16 @@ def load_experiment(
     )
 
 
+def _stem(config: str) -> str:
+    return osp.splitext(osp.basename(config))[0]
+
+
 def _all_rows(table: dict[str, Row]) -> dict:
     """The main configs and their rows, without a paper's number."""
     titles = {'': 'the main config'}
     configs: dict[str, None] = {}
     for row in table.values():
-        stem = osp.splitext(osp.basename(row.config))[0]
+        stem = _stem(row.config)
         configs[f'{stem}.py'] = None
         if row.name != stem:
             titles.setdefault(row.name[len(stem) + 1 :], row.title)

@@ -70,7 +70,7 @@ def _merged(path: str, old: list[dict], new: list[dict]) -> list[dict]:
     """Lines of both, in the order of the new ones, then of the old."""
     merged = []
     for line in new:
-        (before,) = [o for o in old if o['title'] == line['title']] or [None]
+        before = next((o for o in old if o['title'] == line['title']), None)
         if before:
             if before['settings'] != line['settings']:
                 raise InputError(

@@ -9,6 +9,7 @@ from .distance import (
     unit_vectors,
 )
 from .matches import CAMERA_RULES
+from .nearest_pairs import nearest_pairs
 from .ranking import TIES, check_options, rank, rank_metrics, rank_queries
 from .re_ranking import KReciprocalDistance, expand_queries
 from .verification import verify
@@ -25,6 +26,7 @@ __all__ = [
     'check_metric',
     'check_options',
     'expand_queries',
+    'nearest_pairs',
     'normalise',
     'rank',
     'rank_metrics',

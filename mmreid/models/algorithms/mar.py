@@ -163,14 +163,7 @@ class MAR(BaseReID):
                 logger='current',
             )
         target = extract('target')
-        log_soft_multilabel = torch.cat(
-            [
-                head.log_soft_multilabel(
-                    head.reference_cosine(F.normalize(chunk))
-                )
-                for chunk in target.features.split(1024)
-            ]
-        )
+        log_soft_multilabel = self.log_soft_multilabel(target.features)
         if self.references:
             self.references.init(log_soft_multilabel, target.camera_id)
         if self.miner:
@@ -257,6 +250,35 @@ class MAR(BaseReID):
         )
 
     @torch.no_grad()
+    def log_soft_multilabel(self, features: Tensor) -> Tensor:
+        """``log y`` (Eq. 1) of images, some at a time.
+
+        Args:
+            features (Tensor): As the model gives them, (N, D).
+
+        Returns:
+            Tensor: (N, N_p).
+
+        Raises:
+            InputError: If the scale of the cosines is yet to be measured.
+        """
+        if not self.head.scale.isfinite():
+            raise InputError(
+                "The scale of the cosines is measured as the stage 'main' "
+                "begins (model.head.scale='auto'), and these weights are of "
+                'before that: take a checkpoint of that stage, or set '
+                'model.head.scale to a number such as 30.'
+            )
+        return torch.cat(
+            [
+                self.head.log_soft_multilabel(
+                    self.head.reference_cosine(F.normalize(chunk))
+                )
+                for chunk in features.split(1024)
+            ]
+        )
+
+    @torch.no_grad()
     def pair_agreement(
         self, features: Tensor, first: Tensor, second: Tensor
     ) -> Tensor:
@@ -270,13 +292,17 @@ class MAR(BaseReID):
         Returns:
             Tensor: (P, ).
         """
-        head = self.head
-        agreements = []
-        for pairs in torch.stack([first, second]).split(1024, dim=1):
-            unit = F.normalize(features[pairs.flatten()])
-            labels = head.log_soft_multilabel(head.reference_cosine(unit))
-            agreements.append(torch.minimum(*labels.exp().chunk(2)).sum(1))
-        return torch.cat(agreements)
+        # Each image once, however many pairs it is in.
+        images, place = torch.stack([first, second]).unique(
+            return_inverse=True
+        )
+        labels = self.log_soft_multilabel(features[images]).exp_()
+        return torch.cat(
+            [
+                torch.minimum(labels[i], labels[j]).sum(1)
+                for i, j in (pairs.unbind() for pairs in place.split(1024, 1))
+            ]
+        )
 
     @staticmethod
     @torch.no_grad()
