@@ -39,6 +39,9 @@ extensions = [
 myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
 
+highlight_language = 'none'  # of blocks that name none
+smartquotes_action = 'De'  # dashes and ellipses: quotes are those of Python
+
 html_theme = 'furo'
 html_title = 'mmreid'
 html_show_copyright = html_show_sphinx = False
