@@ -6,8 +6,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_mar
+import torch
 from mmengine.config import Config
 
 from mmreid.registry import DATASETS, MODELS
@@ -62,6 +64,34 @@ def test_vit_of_the_backbone_page(folder):
         dict(type='Baseline', num_identities=9, backbone=namespace['vit'])
     )
     assert model.feature_length == 384
+
+
+def test_the_evaluation_page(folder):
+    """The first block sketches the file that the others read."""
+    sketch, *blocks = blocks_of('evaluation.md')
+    # 24 images: re-ranking looks at the 20 nearest.
+    side = dict(
+        features=np.random.default_rng(0).normal(size=(12, 3)),
+        ids=np.repeat(np.arange(6), 2),
+        cams=np.tile([0, 1], 6),
+    )
+    arrays = {
+        f'{name}_{key}': value
+        for name in ('query', 'gallery')
+        for key, value in side.items()
+    }
+    assert set(re.findall(r'(\w+)=\.\.\.', sketch)) == set(arrays)
+    training = dict(train_features=side['features'], train_cams=side['cams'])
+    np.savez('features.npz', **arrays, **training)
+    features, person_id, camera_id = map(torch.from_numpy, side.values())
+    namespace = dict(
+        features=features,
+        person_id=person_id,
+        camera_id=camera_id,
+        paths=[f'{i}.jpg' for i in range(12)],
+    )
+    for block in blocks:
+        exec(compile(block, 'evaluation.md', 'exec'), namespace)
 
 
 def test_the_config_page(folder):
