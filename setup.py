@@ -29,6 +29,7 @@ setup(
     python_requires='>=3.10,<3.13',
     install_requires=requirements('runtime'),
     extras_require={
+        'docs': requirements('docs'),
         'optional': requirements('optional'),
         'tests': requirements('tests'),
     },

@@ -1,9 +1,9 @@
 """Evaluation protocols: who is compared with whom.
 
 A protocol has a ``name``, a ``camera_rule`` (see
-:func:`mmreid.evaluation.rank`) and :meth:`trials`, the pairs of query set and
-gallery whose scores are averaged. Random splits of VIPeR, PRID-2011 and CUHK01
-are a matter of the data set: see ``tools/run_splits.py``.
+:func:`mmreid.evaluation.rank`) and :meth:`SingleQuery.trials`, the pairs of
+query set and gallery whose scores are averaged. Random splits of VIPeR,
+PRID-2011 and CUHK01 are a matter of the data set: see ``tools/run_splits.py``.
 """
 
 from collections.abc import Iterator

@@ -30,7 +30,7 @@ class WholeFileBackend(LocalBackend):
     """Writes files that a kill leaves whole or not at all."""
 
     def put(self, obj: bytes, filepath: str) -> None:
-        """Write bytes to a file, see :func:`whole_file`."""
+        """Write bytes to a file, see ``whole_file``."""
         with whole_file(str(filepath)) as file:
             file.write(obj)
 

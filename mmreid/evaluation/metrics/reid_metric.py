@@ -37,7 +37,7 @@ class ReIDMetric(PerImageMetric):
         **kwargs: Options of :class:`mmreid.evaluation.Evaluation`:
             ``metric``, ``ap``, ``topk``, ``protocol``, ``ties``, ``expand``,
             ``rerank``, ``camera_mean``. For ``camera_mean='train'``,
-            :class:`CameraMeanHook` sets :attr:`training` before each test.
+            :class:`CameraMeanHook` sets ``training`` before each test.
 
     Attributes:
         training (FeatureSet, optional): The training images whose camera
