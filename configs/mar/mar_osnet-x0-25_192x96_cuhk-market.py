@@ -21,6 +21,7 @@ model = dict(
         std=(58.395, 57.12, 57.375),
         bgr_to_rgb=True,
         augmentations=[dict(type='RandomFlipCrop', padding=5)]),
+    loss_mdl=dict(loss_weight=80),
     backbone=dict(
         _delete_=True,
         type='LinearEndOSNet',
@@ -44,4 +45,7 @@ train_cfg = dict(
                     T_max=346,
                     eta_min=0,
                     by_epoch=False)
-            ])))
+            ]),
+        # At ResNet-50's 2e-4 the source accuracy falls from 99 to 52 % in 50
+        # iterations. L_MDL's weight times the rate stays.
+        main=dict(optim_wrapper=dict(optimizer=dict(lr=5e-5)))))
