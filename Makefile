@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo demo-tj-aidl demo-smoke test test-slow test-data test-faults lint install clean
+.PHONY: demo demo-tj-aidl demo-smoke test test-slow test-data test-faults lint docs install clean
 
 install: $(STAMP)
 
@@ -51,6 +52,17 @@ test-faults: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The site of docs/, in build/docs/index.html. What is not found is an error.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going \
+		-c docs . build/docs
+
+$(DOCS_STAMP): $(STAMP) requirements/docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c requirements/constraints.txt -r requirements/docs.txt
+	touch $@
 
 clean:
 	rm -rf $(VENV) work_dirs build *.egg-info

@@ -22,12 +22,14 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmreid', 'mmreid.*']),
+    # The mark of PEP 561: this package's annotations can be checked against.
     # Configs and tools: links in a checkout, copied into a wheel.
-    package_data={'mmreid': ['.mim/*', '.mim/**/*']},
+    package_data={'mmreid': ['py.typed', '.mim/*', '.mim/**/*']},
     entry_points=dict(console_scripts=['mmreid = mmreid.__main__:main']),
     python_requires='>=3.10,<3.13',
     install_requires=requirements('runtime'),
     extras_require={
+        'docs': requirements('docs'),
         'optional': requirements('optional'),
         'tests': requirements('tests'),
     },

@@ -28,7 +28,7 @@ def _installed(*names: str) -> str | None:
 for _names, _minimum, _below in (
     # The packages of a module: the whole and a smaller one.
     (('mmengine', 'mmengine-lite'), '0.10.4', '0.11.0'),
-    (('mmcv', 'mmcv-lite'), '2.0.0', '2.3.0'),
+    (('mmcv', 'mmcv-lite'), '2.0.1', '2.3.0'),
     (('mmpretrain',), '1.2.0', '2.0.0'),
 ):
     _found = _installed(*_names)

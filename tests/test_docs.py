@@ -6,8 +6,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_mar
+import torch
 from mmengine.config import Config
 
 from mmreid.registry import DATASETS, MODELS
@@ -64,6 +66,62 @@ def test_vit_of_the_backbone_page(folder):
     assert model.feature_length == 384
 
 
+def test_the_evaluation_page(folder):
+    """The first block sketches the file that the others read."""
+    sketch, *blocks = blocks_of('evaluation.md')
+    # 24 images: re-ranking looks at the 20 nearest.
+    side = dict(
+        features=np.random.default_rng(0).normal(size=(12, 3)),
+        ids=np.repeat(np.arange(6), 2),
+        cams=np.tile([0, 1], 6),
+    )
+    arrays = {
+        f'{name}_{key}': value
+        for name in ('query', 'gallery')
+        for key, value in side.items()
+    }
+    assert set(re.findall(r'(\w+)=\.\.\.', sketch)) == set(arrays)
+    training = dict(train_features=side['features'], train_cams=side['cams'])
+    np.savez('features.npz', **arrays, **training)
+    features, person_id, camera_id = map(torch.from_numpy, side.values())
+    namespace = dict(
+        features=features,
+        person_id=person_id,
+        camera_id=camera_id,
+        paths=[f'{i}.jpg' for i in range(12)],
+    )
+    for block in blocks:
+        exec(compile(block, 'evaluation.md', 'exec'), namespace)
+
+
+def test_the_config_page(folder):
+    """It shows what is in the config, and its variants are what it says."""
+    bases, stages, reading, variant, adam = blocks_of('config.md')
+    main = 'mmreid::mar/mar_msmt_market.py'
+    assert bases in Path(locate_config(main)).read_text()
+    namespace = {}
+    exec(stages, namespace)
+    exec(reading, namespace)
+    shown, cfg = namespace['train_cfg'], namespace['cfg']
+    assert shown['order'] == cfg.train_cfg.order
+    for name, stage in shown['stages'].items():
+        for key in ('batch_size', 'max_epochs'):
+            assert stage[key] == cfg.train_cfg.stages[name][key]
+    for block in (variant, adam):
+        name = re.match(r'# (\w+\.py)\n', block)[1]
+        (folder / name).write_text(block)
+    changed = read_config('my_variant.py')
+    assert changed.model.miner == dict(cfg.model.miner, ratio=0.01)
+    for loader in (
+        changed.train_dataloader.dataset.target,
+        changed.test_dataloader.dataset,
+    ):
+        assert loader.data_root == '/disk/market1501'
+    stage = read_config('my_adam.py').train_cfg.stages.main
+    assert stage.optim_wrapper == dict(optimizer=dict(type='Adam', lr=2e-4))
+    assert stage.max_epochs == cfg.train_cfg.stages.main.max_epochs
+
+
 def test_a_method(folder, monkeypatch):
     """Written to the files that the page names, and trained by the tool."""
     method, config = blocks_of('add_a_method.md')
@@ -80,7 +138,7 @@ def test_a_method(folder, monkeypatch):
 
 
 def test_links_between_pages():
-    for page in [*DOCS.glob('*.md'), DOCS.parent / 'README.md']:
+    for page in [*DOCS.rglob('*.md'), DOCS.parent / 'README.md']:
         for link in re.findall(r'\]\(([^)#]+)[^)]*\)', page.read_text()):
             if not link.startswith('http'):
                 assert (page.parent / link).exists(), (page.name, link)

@@ -47,6 +47,7 @@ from mmreid.utils.experiment import Cell, Experiment, load_experiment
 from mmreid.utils.files import whole_file, write_json
 from mmreid.utils.package_files import CONFIGS
 from mmreid.utils.provenance import provenance
+from mmreid.utils.record import OF_LINE, digest, update_record
 from mmreid.utils.work_dir import keep, portable
 
 TOOLS = osp.dirname(osp.abspath(__file__))
@@ -98,6 +99,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--list', action='store_true', help='only show what would be run'
+    )
+    parser.add_argument(
+        '--record',
+        metavar='FILE',
+        help='also write what is there to this JSON file, beside the seeds '
+        'that it has, without names of machines and folders',
     )
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
     return parser.parse_args()
@@ -191,6 +198,17 @@ class Task:
     needs: list['Task'] = field(default_factory=list)
     cost: float = 0
     uses_up: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, with all that it needed; None: not known."""
+        try:
+            with open(f'{self.file}.seconds', encoding='utf-8') as file:
+                own = float(file.read())
+        except FileNotFoundError:
+            return None
+        needed = [need.seconds for need in self.needs]
+        return None if None in needed else own + sum(needed)
 
     @property
     def level(self) -> int:
@@ -471,16 +489,20 @@ class Plan:
         parts += ['val'] * self.args.val
         return '_'.join(parts)
 
-    def keep_settings(self, row: Row, seed: int) -> None:
-        """Refuse a folder in which the row was run otherwise."""
+    def settings(self, row: Row) -> dict:
+        """What tells a training and its scores from another's."""
         cfg = self.config(row).to_dict()
         names = (
             *('model', 'train_cfg', 'optim_wrapper', 'train_dataloader'),
             *('test_dataloader', 'test_evaluator', 'default_hooks'),
         )
         content = {name: cfg.get(name) for name in names}
+        return portable(dict(content, amp=self.args.amp))
+
+    def keep_settings(self, row: Row, seed: int) -> None:
+        """Refuse a folder in which the row was run otherwise."""
         keep(
-            portable(dict(content, seed=seed, amp=self.args.amp)),
+            dict(self.settings(row), seed=seed),
             osp.join(self.folder(row, seed), 'settings.json'),
             'by a run with other settings',
         )
@@ -648,7 +670,10 @@ class Runner:
                 if process.returncode == 0 and task.done:
                     if task.uses_up:
                         os.remove(task.uses_up)
-                    self.console.end(task, time.monotonic() - start)
+                    seconds = time.monotonic() - start
+                    with open(f'{task.file}.seconds', 'w') as file:
+                        file.write(f'{seconds:.0f}')
+                    self.console.end(task, seconds)
                 else:
                     self.failed.append(task.title)
                     where = f', see {log}' if log else ''
@@ -724,6 +749,7 @@ def summary(
             dict(
                 title=cell.title,
                 row=row.name,
+                settings=digest(plan.settings(row)),
                 trained=plan.stages(cell, row),
                 x=cell.x,
                 seeds=seeds,
@@ -733,8 +759,9 @@ def summary(
                     c: float(np.std(v, ddof=1)) if len(v) > 1 else None
                     for c, v in values.items()
                 },
-                # Of one seed, over its random splits.
-                split_std=found[0]['spread'] if len(found) == 1 else {},
+                seconds=[task.seconds for task in tasks if task.done],
+                # Of each seed, over its random splits.
+                spread=[result['spread'] for result in found],
                 feature_length=next(
                     (
                         length
@@ -798,7 +825,7 @@ def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
                 text = f'{line["mean"][column]:.1f}'
                 deviation = line['std'][column]
                 if deviation is None:
-                    deviation = line['split_std'].get(column)
+                    deviation = line['spread'][0].get(column)
                 if deviation is not None:
                     text += f' ± {deviation:.1f}'
             if column in line['paper']:
@@ -834,6 +861,43 @@ def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
+def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
+    """A table without what only this machine knows."""
+    args = plan.args
+    command = [f'tools/reproduce.py {args.name}']
+    command += [f'--config {args.config}'] * bool(args.config)
+    command += ['--amp'] * args.amp + ['--val'] * args.val
+    if args.cfg_options:
+        command += ['--cfg-options', *args.cfg_options]
+    cfg = plan.scored(plan.main)
+    return dict(
+        experiment=experiment.name + '_val' * args.val,
+        title=experiment.title,
+        config=experiment.config,
+        dataset=cfg.test_dataloader.dataset.type,
+        ap=ranking_evaluators(cfg)[0].get('ap', 'standard'),
+        command=' '.join(command),
+        lines=[
+            dict(
+                {key: line[key] for key in (*OF_LINE, 'settings', 'seeds')},
+                metrics=[
+                    {
+                        k: round(v, 2)
+                        for k, v in metrics.items()
+                        if k in columns
+                    }
+                    for metrics in line['metrics']
+                ],
+                spread=line['spread'],
+                seconds=line['seconds'],
+                versions=(line['provenance'] or [{}])[0].get('versions'),
+            )
+            for line in lines
+            if line['metrics'] and (columns := experiment.columns)
+        ],
+    )
+
+
 def report(
     experiment: Experiment, plan: Plan, scores: list[list[Task]]
 ) -> str:
@@ -855,6 +919,8 @@ def report(
     )
     with whole_file(f'{stem}.md', 'w') as file:
         file.write(text)
+    if plan.args.record:
+        update_record(plan.args.record, recorded(experiment, plan, lines))
     written = f'{stem}.md, .json'
     if any(line['mean'] for line in lines):
         written += ', .png'

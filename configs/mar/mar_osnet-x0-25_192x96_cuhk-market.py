@@ -21,6 +21,7 @@ model = dict(
         std=(58.395, 57.12, 57.375),
         bgr_to_rgb=True,
         augmentations=[dict(type='RandomFlipCrop', padding=5)]),
+    loss_mdl=dict(loss_weight=80),
     backbone=dict(
         _delete_=True,
         type='LinearEndOSNet',
@@ -30,4 +31,21 @@ model = dict(
             checkpoint='{{$MMREID_WEIGHTS:data/weights}}'
             '/osnet_x0_25_msmt17_1041ids.pth')))
 
-train_cfg = dict(stages=dict(pretrain=dict(max_epochs=2)))
+train_cfg = dict(
+    stages=dict(
+        pretrain=dict(
+            max_epochs=2,
+            # The agents are new, the network is not.
+            optim_wrapper=dict(
+                optimizer=dict(type='Adam', lr=1e-4, weight_decay=5e-4),
+                paramwise_cfg=dict(custom_keys={'head': dict(lr_mult=50)})),
+            param_scheduler=[
+                dict(
+                    type='CosineAnnealingLR',
+                    T_max=346,
+                    eta_min=0,
+                    by_epoch=False)
+            ]),
+        # At ResNet-50's 2e-4 the source accuracy falls from 99 to 52 % in 50
+        # iterations. L_MDL's weight times the rate stays.
+        main=dict(optim_wrapper=dict(optimizer=dict(lr=5e-5)))))

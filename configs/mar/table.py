@@ -91,8 +91,22 @@ rows = {
     },
     # Where the published code departs from the text, see docs/mar.md.
     'paper-text': dict(
-        title="the text, not the published code: the batch's T, no memory",
-        model=dict(memory=None, miner=dict(threshold='batch'))),
+        title='the text, not the published code: each batch by itself',
+        model=dict(
+            head=dict(scale='auto'),
+            memory=None,
+            miner=dict(threshold='batch'),
+            references=None),
+        default_hooks=dict(pair_mining=dict(start_epoch=0))),
+    # Of the images of all parts; no use for drawn pedestrians.
+    'matlab-resize': dict(
+        title="resizing as the published data: MATLAB's antialiased bicubic",
+        configs=configs[:-1],
+        **{
+            f'{part}_dataloader': dict(
+                dataset=dict(pipeline={'1': dict(type='MatlabResize')}))
+            for part in ('train', 'val', 'test')
+        }),
     # Auxiliary sets for your own cameras, in place of Market-1501.
     'msmt': dict(
         title='all of MSMT17 as the auxiliary set',
@@ -108,7 +122,7 @@ rows = {
 }
 # The pretraining is L_AL alone, which no row of the method changes.
 for row in rows.values():
-    if 'source' not in row:
+    if not {'source', 'train_dataloader'} & row.keys():
         row['after'] = 'pretrain'
 
 

@@ -78,6 +78,20 @@ rows = {
         title="the other reading of Sec. 3.1.2: the current branch's labels",
         after='joint',
         model=dict(soft_labels='online')),
+    # docs/reproduction/tj_aidl.md numbers the hypotheses.
+    'target-bn': dict(
+        title="hypothesis 5: soft labels by the target's batch norms",
+        after='joint',
+        model=dict(soft_labels='target-bn')),
+    'eval-identity': dict(
+        title='hypothesis 6: the IIA reads x_id of eval mode throughout',
+        after='identity',
+        model=dict(eval_identity_feature=True)),
+    'from-identity': dict(
+        title='hypothesis 7: the attribute branch starts from the identity '
+        'branch',
+        after='identity',
+        model=dict(attribute_from_identity=True)),
     'sum': dict(
         title='the other reading of Eq. 3 and 4: squared norms, not means',
         configs=paper,
@@ -204,6 +218,28 @@ experiments = {
                     'attribute-only': 'independent:attribute',
                     'identity-only': ':identity',
                 }),
+        ]),
+    # After the hypotheses of docs/reproduction/tj_aidl.md.
+    'causes': dict(
+        title='what the adaptation may lack',
+        columns=columns,
+        cells=[
+            wo_adaptation,
+            bn,
+            tj_aidl,
+            *(
+                dict(title=f'TJ-AIDL, {title}', row=row)
+                for title, row in (
+                    ("the current branch's soft labels", 'online'),
+                    ("soft labels by the target's batch norms", 'target-bn'),
+                    ('x_id of eval mode throughout', 'eval-identity'),
+                    ('attributes from the identity branch', 'from-identity'),
+                )
+            ),
+            dict(wo_adaptation, title='w/o adaptation, attributes from the '
+                 'identity branch', row='from-identity', paper={}),
+            dict(bn, title='the same, BN of the target',
+                 row='from-identity'),
         ]),
     'recipe': dict(
         title="the source's recipe: rate, weight decay, batch",

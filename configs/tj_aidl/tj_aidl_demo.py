@@ -43,7 +43,6 @@ model = dict(
     num_identities=600,
     num_attributes=23)
 
-
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3, weight_decay=5e-4),
     paramwise_cfg=dict(norm_decay_mult=0))
@@ -60,7 +59,7 @@ train_cfg = dict(
             ]),
         joint=dict(
             batch_size=dict(source=64),
-            max_iters=375,
+            max_iters=750,
             param_scheduler=[
                 dict(
                     type='OneCycleLR',

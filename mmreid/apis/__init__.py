@@ -1,4 +1,4 @@
-from mmreid.engine import extract
+from mmreid.engine.extraction import extract
 
 from .adapt_bn import adapt_bn
 from .dry_run import dry_run

@@ -1,23 +1,25 @@
 import copy
+from typing import cast
 
 import torch
 from mmengine.dataset import default_collate
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
+from mmreid.engine.extraction import ImageSet
 from mmreid.errors import InputError
+from mmreid.models import BaseReID
 from mmreid.utils.progress import progress
 
 
 @torch.no_grad()
 def adapt_bn(
-    model: nn.Module,
-    images: Dataset,
+    model: BaseReID,
+    images: ImageSet,
     batch_size: int = 64,
     num_workers: int = 0,
     seed: int = 0,
-) -> nn.Module:
+) -> BaseReID:
     """Re-estimate the batch norms' statistics, and train nothing.
 
     The control that every claim about adaptation has to beat: a part of what
@@ -26,18 +28,18 @@ def adapt_bn(
     other branch, stay as they are.
 
     Args:
-        model (nn.Module): A model of this project; changed in place and left
+        model (BaseReID): A model of this project; changed in place and left
             in eval mode.
-        images (Dataset): The images, such as ``DomainDataset.images(
+        images (ImageSet): The images, such as ``DomainDataset.images(
             'target')``. Their labels are not read.
-        batch_size (int): Images per forward; the statistics are averaged
+        batch_size (int): ImageSet per forward; the statistics are averaged
             over batches. Defaults to 64.
         num_workers (int): Worker processes that load. Defaults to 0.
         seed (int): Seed of the order, which mixes the cameras in a batch.
             Defaults to 0.
 
     Returns:
-        nn.Module: The model.
+        BaseReID: The model.
 
     Raises:
         InputError: If the images fill no batch.
@@ -49,7 +51,7 @@ def adapt_bn(
             'batch_size.'
         )
     loader = DataLoader(
-        images,
+        cast(Dataset, images),
         batch_size,
         shuffle=True,
         generator=torch.Generator().manual_seed(seed),

@@ -1,6 +1,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +10,10 @@ from mmengine.infer import BaseInferencer
 from torch import Tensor
 
 from mmreid.datasets import ImageList, list_images
-from mmreid.engine import extract
+from mmreid.engine.extraction import extract
 from mmreid.errors import InputError
 from mmreid.evaluation import FeatureDistance
+from mmreid.models import BaseReID
 from mmreid.registry import INFERENCERS
 from mmreid.structures import FeatureSet
 from mmreid.utils import image_pipeline, ranking_metric, read_config
@@ -40,11 +42,13 @@ class SearchResult:
     distances: Tensor
 
     def paths(self) -> list[list[str]]:
-        """Files of the neighbours, nearest first, a list per query."""
-        return [
-            [self.gallery.paths[i] for i in row]
-            for row in self.neighbours.tolist()
-        ]
+        """Files of the neighbours, nearest first, a list per query.
+
+        Raises:
+            InputError: If the gallery's files are unknown.
+        """
+        paths = self.gallery.known_paths()
+        return [[paths[i] for i in row] for row in self.neighbours.tolist()]
 
 
 @INFERENCERS.register_module()
@@ -66,13 +70,14 @@ class ReIDInferencer(BaseInferencer):
             no pipeline.
 
     Examples:
+        >>> from mmreid.apis import ReIDInferencer
         >>> reid = ReIDInferencer('config.py', 'stage_main.pth')
-        ... # doctest: +SKIP
-        >>> gallery = reid('crops/')  # doctest: +SKIP
+        Loads checkpoint by local backend from path: stage_main.pth
+        >>> gallery = reid('crops/')
         >>> found = reid.search('person.jpg', gallery, k=5)
-        ... # doctest: +SKIP
-        >>> found.paths()[0]  # doctest: +SKIP
-        >>> reid.draw(found, 'found.png')  # doctest: +SKIP
+        >>> len(found.paths()[0])
+        5
+        >>> reid.draw(found, 'found.png')
     """
 
     def __init__(
@@ -90,16 +95,18 @@ class ReIDInferencer(BaseInferencer):
         super().__init__(model, weights, device, scope='mmreid')
         self.metric = ranking_metric(self.cfg)
 
-    def _init_model(self, cfg, weights, device):
+    def _init_model(
+        self, cfg: Config, weights: str | None, device: str
+    ) -> BaseReID:
         return init_model(cfg, weights, device)
 
-    def _init_pipeline(self, cfg) -> list[dict]:
+    def _init_pipeline(self, cfg: Config) -> list[dict]:
         return image_pipeline(cfg)
 
-    def _init_collate(self, cfg) -> None:
+    def _init_collate(self, cfg: Config) -> None:
         """Not needed: :func:`extract` collates."""
 
-    def _init_visualizer(self, cfg) -> None:
+    def _init_visualizer(self, cfg: Config) -> None:
         """Not needed: :meth:`draw` draws."""
 
     def __call__(self, inputs: Images) -> FeatureSet:
@@ -123,7 +130,7 @@ class ReIDInferencer(BaseInferencer):
             return inputs
         if isinstance(inputs, str | os.PathLike | np.ndarray):
             inputs = [inputs]
-        images = []
+        images: list[str | np.ndarray] = []
         for item in inputs:
             if isinstance(item, np.ndarray):
                 images.append(item)
@@ -205,8 +212,8 @@ class ReIDInferencer(BaseInferencer):
             title=title,
         )
 
-    def visualize(self, *args, **kwargs) -> None:
+    def visualize(self, *args: Any, **kwargs: Any) -> None:
         """Not used: see :meth:`draw`."""
 
-    def postprocess(self, *args, **kwargs) -> None:
+    def postprocess(self, *args: Any, **kwargs: Any) -> None:
         """Not used: :meth:`__call__` gives the features."""

@@ -218,6 +218,13 @@ class BaseReIDDataset(BaseDataset):
         subset._open_cache()
         return subset
 
+    def _copy_without_annotation(
+        self, memo: dict | None = None
+    ) -> 'BaseReIDDataset':
+        # MMEngine's default is one dict for all copies of a process: what it
+        # holds of a data set that is gone may be taken for a part of this.
+        return super()._copy_without_annotation({} if memo is None else memo)
+
     @property
     def num_identities(self) -> int:
         """int: Distinct person ids of this split, a distractor id included;

@@ -79,12 +79,21 @@ class DomainDataset(Dataset):
             two data sets share images.
 
     Examples:
+        >>> from mmreid.datasets import DomainDataset
+        >>> source = dict(type='Market1501', data_root='data/source')
+        >>> target = dict(type='Market1501', data_root='data/target')
         >>> dataset = DomainDataset(
-        ...     source=[dict(type='CUHK01', ...), dict(type='MSMT17', ...)],
-        ...     target=dict(type='Market1501', labelled=False, ...),
-        ...     pipeline=[...],
-        ... )  # doctest: +SKIP
-        >>> dataset.domains['source'].num_identities  # doctest: +SKIP
+        ...     source=source,
+        ...     target=dict(target, labelled=False),
+        ...     pipeline=[
+        ...         dict(type='LoadReIDImage'),
+        ...         dict(type='PackReIDInputs'),
+        ...     ],
+        ... )
+        >>> dataset.domains['source'].num_identities
+        6
+        >>> dataset.domains['target'].num_identities  # erased
+        0
     """
 
     def __init__(

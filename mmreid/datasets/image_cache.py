@@ -13,18 +13,24 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 from filelock import FileLock
 from mmcv.transforms import Resize
 
 from mmreid.errors import InputError
 from mmreid.utils.progress import progress
 
-from .transforms import LoadReIDImage, PackReIDInputs, UnreadableImageError
+from .transforms import (
+    LoadReIDImage,
+    MatlabResize,
+    PackReIDInputs,
+    UnreadableImageError,
+)
 
 # Counts the layouts of the file: another one must not read this one's.
 FORMAT = 2
 # Steps that make the same image of a file at every call.
-CACHEABLE = (LoadReIDImage, Resize)
+CACHEABLE = (LoadReIDImage, Resize, MatlabResize)
 # Bytes of the checksum at the end of the file, and of a read for it.
 CHECKSUM, BLOCK = 4, 1 << 24
 # Images in memory while building.
@@ -49,8 +55,8 @@ def cached_steps(transforms: Sequence[Callable]) -> int:
         # A subclass may do anything.
         if type(transform) not in CACHEABLE:
             raise InputError(
-                'cache_dir keeps what LoadReIDImage and mmcv.Resize make of '
-                f"an image, but the pipeline's step {index} is "
+                'cache_dir keeps what LoadReIDImage, mmcv.Resize and '
+                f"MatlabResize make, but the pipeline's step {index} is "
                 f'{type(transform).__name__}, which may be random: remove it '
                 'or cache_dir.'
             )
@@ -70,13 +76,13 @@ def cache_key(
             and modification times count.
         root (str): The folder that may be moved with all images.
         transforms (Sequence[Callable]): The steps that make the images. Their
-            settings, and OpenCV's version, count.
+            settings, and the versions of OpenCV and Pillow, count.
 
     Returns:
         str: 16 hexadecimal digits.
     """
     steps = [(type(t).__name__, vars(t)) for t in transforms]
-    head = [FORMAT, cv2.__version__, steps]
+    head = [FORMAT, cv2.__version__, PIL.__version__, steps]
     key = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
     for path in paths:
         try:

@@ -52,8 +52,8 @@ class RandomSplitDataset(BaseReIDDataset):
     random; 'multi', on all; None if there is only one."""
 
     path_parts: int = 2
-    """How many last parts of a path a split file lists: the folder of the
-    view and the name."""
+    """How many last parts of a path a split file lists; by default the
+    folder of the view and the name."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class RandomSplitDataset(BaseReIDDataset):
         return self.split == 'train' and self.split_file is None
 
     def load_all_records(self, split: str) -> list[Record]:
-        """What :meth:`load_records` gives without a split file.
+        """What a data set without a split file holds.
 
         Args:
             split (str): 'train', both views of the shared persons; 'query',

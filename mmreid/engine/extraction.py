@@ -1,7 +1,9 @@
+from typing import Any, Protocol, cast
+
 import torch
 from mmengine.dataset import default_collate
 from mmengine.dist import all_gather, get_dist_info
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -14,10 +16,25 @@ from mmreid.utils.progress import progress
 _LABELS = ('person_id', 'camera_id', 'sample_idx')
 
 
+class ImageSet(Protocol):
+    """A data set that says of each image what it is.
+
+    Those of this project do: :class:`mmreid.datasets.BaseReIDDataset`,
+    :class:`mmreid.datasets.ImageList`, and a domain of a training.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, idx: int) -> Any: ...
+
+    def get_data_info(self, idx: int) -> dict:
+        """An entry, with its ``img_path``."""
+
+
 @torch.no_grad()
 def extract(
     model: nn.Module,
-    images: Dataset,
+    images: ImageSet,
     domain: str | None = None,
     batch_size: int = 128,
     num_workers: int = 0,
@@ -33,11 +50,11 @@ def extract(
     Args:
         model (nn.Module): A model of this project, or its wrapper. Its mode
             is restored.
-        images (Dataset): A data set of this project, or a domain of a
+        images (ImageSet): A data set of this project, or a domain of a
             :class:`DomainDataset` (:meth:`DomainDataset.images`).
         domain (str, optional): Normalise as images of this domain are
             normalised in training. Defaults to None, as in testing.
-        batch_size (int): Images per forward of a process. Defaults to 128.
+        batch_size (int): ImageSet per forward of a process. Defaults to 128.
         num_workers (int): Worker processes that load. Defaults to 0.
         mode (str): The mode of the model: 'tensor', or 'predict', which is
             what a test scores (with the model's ``flip_test``). Defaults to
@@ -53,21 +70,22 @@ def extract(
     """
     if not len(images):
         raise InputError('There is no image to extract features of.')
-    if is_model_wrapper(model):
-        model = model.module
+    inner: BaseModel = model.module if is_model_wrapper(model) else model
     rank, world_size = get_dist_info()
     num = len(images)
     # The same length on each rank: the last ones repeat the first.
     share = -(-num // world_size)
     indices = [(rank + i * world_size) % num for i in range(share)]
+    # PyTorch asks for its own class, though it uses no more than these.
+    dataset = cast(Dataset, images)
     loader = DataLoader(
-        images if world_size == 1 else Subset(images, indices),
+        dataset if world_size == 1 else Subset(dataset, indices),
         batch_size,
         num_workers=num_workers,
         collate_fn=default_collate,
     )
-    was_training = model.training
-    model.eval()
+    was_training = inner.training
+    inner.eval()
     features, labels = [], []
     what = f'Features of {num} {f"{domain} " if domain else ""}images'
     try:
@@ -77,20 +95,21 @@ def extract(
                 if share > batch_size:
                     fill_batch(batch, batch_size)
                 batch['domain'] = domain
-                data = model.data_preprocessor(batch, False)
+                data = inner.data_preprocessor(batch, False)
                 samples = data['data_samples']
                 if mode == 'predict':
-                    (output,) = model(data['inputs'], samples, mode='predict')
+                    (output,) = inner(data['inputs'], samples, mode='predict')
                     output = output['features']
                 else:
-                    output = model(data['inputs'], mode='tensor')
+                    output = inner(data['inputs'], mode='tensor')
                 features.append(output[:size])
                 known = [name for name in _LABELS if name in samples]
-                columns = [samples[name][:size] for name in known]
-                labels.append(torch.stack(columns, 1))
+                labels.append(
+                    torch.stack([samples[name][:size] for name in known], 1)
+                )
                 advance()
     finally:
-        model.train(was_training)
+        inner.train(was_training)
 
     def gather(shares: list[Tensor]) -> Tensor:
         rows = torch.cat(shares)
@@ -130,7 +149,7 @@ def fill_batch(batch: dict, size: int) -> None:
     Args:
         batch (dict): ``inputs`` (N, 3, H, W) and ``data_samples``, a dict of
             tensors (N, ...); changed in place.
-        size (int): Images that it shall have; a batch of more stays as it
+        size (int): ImageSet that it shall have; a batch of more stays as it
             is.
     """
     num = len(batch['inputs'])

@@ -9,6 +9,7 @@ from .features import (
     save_features,
 )
 from .functional import (
+    Distance,
     FeatureDistance,
     KReciprocalDistance,
     camera_means,
@@ -27,6 +28,7 @@ from .unlabelled import neighbour_report
 __all__ = [
     'PROTOCOLS',
     'AttributeMetric',
+    'Distance',
     'Evaluation',
     'FeatureDistance',
     'KReciprocalDistance',

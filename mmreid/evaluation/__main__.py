@@ -65,13 +65,14 @@ def main() -> None:
     if evaluation.camera_mean == 'train':
         training = load_training_features(args.features)
     # Ranked once for all: re-ranking takes long.
-    first, results = None, []
-    num_neighbours = args.neighbours if args.per_query else 0
-    for trial in evaluation.trials(
-        query, gallery, num_neighbours, training=training
-    ):
-        first = first or trial
-        results.append(trial.result)
+    trials = evaluation.trials(
+        query,
+        gallery,
+        args.neighbours if args.per_query else 0,
+        training=training,
+    )
+    first = next(trials)
+    results = [first.result, *(trial.result for trial in trials)]
     metrics = evaluation.mean(results)
     print(
         f'{len(query)} query images, '

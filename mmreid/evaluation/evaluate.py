@@ -15,6 +15,7 @@ from .functional import (
     AP_FORMULAS,
     METRICS,
     TIES,
+    Distance,
     FeatureDistance,
     KReciprocalDistance,
     camera_means,
@@ -81,8 +82,10 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluation_options(args: argparse.Namespace) -> dict:
     """Those options that were given."""
-    names = ('metric', 'ap', 'topk', 'protocol', 'ties', 'expand', 'rerank')
-    names += ('camera_mean',)
+    names = (
+        *('metric', 'ap', 'topk', 'protocol', 'ties', 'expand', 'rerank'),
+        'camera_mean',
+    )
     options = {name: getattr(args, name) for name in names}
     return {k: v for k, v in options.items() if v is not None}
 
@@ -118,13 +121,13 @@ class Trial(NamedTuple):
     Attributes:
         query (FeatureSet): What was asked.
         gallery (FeatureSet): What was ranked.
-        distance (FeatureDistance | KReciprocalDistance): By what.
+        distance (Distance): By what.
         result (RetrievalResult): How well.
     """
 
     query: FeatureSet
     gallery: FeatureSet
-    distance: FeatureDistance | KReciprocalDistance
+    distance: Distance
     result: RetrievalResult
 
 
@@ -199,6 +202,9 @@ class Evaluation:
             gallery (FeatureSet): Gallery images.
             training (FeatureSet, optional): Training images, of
                 ``camera_mean='train'``. Defaults to None.
+
+        Raises:
+            InputError: If the training images are missing.
         """
         parts = [
             f'protocol {self.protocol.name}',
@@ -206,9 +212,8 @@ class Evaluation:
             f'AP "{self.ap}"',
         ]
         if self.camera_mean == 'train':
-            parts.append(
-                f'camera means of {len(training)} training images subtracted'
-            )
+            num = len(self._needed_training(training))
+            parts.append(f'camera means of {num} training images subtracted')
         if self.camera_mean == 'gallery':
             parts.append(
                 f'camera means of the {len(gallery)} gallery images '
@@ -220,9 +225,7 @@ class Evaluation:
             parts.append('re-ranked')
         return ', '.join(parts)
 
-    def distance(
-        self, query: FeatureSet, gallery: FeatureSet
-    ) -> FeatureDistance | KReciprocalDistance:
+    def distance(self, query: FeatureSet, gallery: FeatureSet) -> Distance:
         """The distance by which the gallery is ranked."""
         if self.expand:
             query = expand_queries(query, gallery, self.expand, self.metric)
@@ -263,10 +266,7 @@ class Evaluation:
                 (:func:`subtract_camera_means`).
         """
         _check_persons(query, gallery)
-        if self.camera_mean:
-            query, gallery = self.without_camera_means(
-                query, gallery, training
-            )
+        query, gallery = self.without_camera_means(query, gallery, training)
         for sides in self.protocol.trials(query, gallery, self.metric):
             distance = self.distance(*sides)
             result = rank(
@@ -298,12 +298,11 @@ class Evaluation:
             InputError: If the training images are missing, or see
                 :func:`subtract_camera_means`.
         """
-        if self.camera_mean == 'train' and training is None:
-            raise InputError(
-                "camera_mean='train' needs the features of training images, "
-                "and got none: give them, or take camera_mean='gallery'."
-            )
-        images = gallery if self.camera_mean == 'gallery' else training
+        if self.camera_mean is None:
+            return query, gallery
+        images = gallery
+        if self.camera_mean == 'train':
+            images = self._needed_training(training)
         if self.metric == 'cosine':
             query, gallery = _unit('query', query), _unit('gallery', gallery)
             images = _unit(self.camera_mean, images)
@@ -312,6 +311,15 @@ class Evaluation:
             subtract_camera_means(query, means),
             subtract_camera_means(gallery, means),
         )
+
+    @staticmethod
+    def _needed_training(training: FeatureSet | None) -> FeatureSet:
+        if training is None:
+            raise InputError(
+                "camera_mean='train' needs the features of training images, "
+                "and got none: give them, or take camera_mean='gallery'."
+            )
+        return training
 
     @torch.no_grad()
     def __call__(

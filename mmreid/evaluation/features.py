@@ -1,10 +1,10 @@
 import os.path as osp
 import zipfile
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
@@ -56,7 +56,7 @@ def save_features(
     sides = dict(query=query, gallery=gallery)
     if training is not None:
         sides['train'] = training
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for side, images in sides.items():
         arrays[f'{side}_features'] = images.features.cpu().numpy()
         if side != 'train':
@@ -165,25 +165,28 @@ def _side(file: np.lib.npyio.NpzFile, path: str, side: str) -> FeatureSet:
     Raises:
         InputError: If an array is of another type or length.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for name, (field, kinds) in _FIELDS.items():
-        array = f'{side}_{name}'
-        if array not in file:
+        key = f'{side}_{name}'
+        if key not in file:
             continue
-        value = _read(file, path, array, kinds)
-        title = f"{array} of '{path}'"
+        array = _read(file, path, key, kinds)
+        title = f"{key} of '{path}'"
         if field == 'features':
-            check_features(title, value)
+            features = values[field] = torch.from_numpy(array)
+            check_features(title, features)
+        elif field == 'paths':
+            values[field] = array.tolist()
+            check_paths(title, values[field], len(features))
         else:
-            check = check_paths if field == 'paths' else check_labels
-            check(title, value, len(values['features']))
-        values[field] = value
+            values[field] = torch.from_numpy(array.astype(np.int64))
+            check_labels(title, values[field], len(features))
     return FeatureSet(**values)
 
 
 def _read(
     file: np.lib.npyio.NpzFile, path: str, name: str, kinds: str
-) -> Tensor | list[str]:
+) -> np.ndarray:
     """One array of a ``.npz`` file.
 
     Raises:
@@ -206,8 +209,4 @@ def _read(
         raise InputError(
             f"{name} of '{path}' must be {_KINDS[kinds]}, got {array.dtype}."
         )
-    if kinds == 'U':
-        return array.tolist()
-    if kinds == 'f':
-        return torch.from_numpy(array)
-    return torch.from_numpy(array.astype(np.int64))
+    return array

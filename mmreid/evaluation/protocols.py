@@ -1,9 +1,9 @@
 """Evaluation protocols: who is compared with whom.
 
 A protocol has a ``name``, a ``camera_rule`` (see
-:func:`mmreid.evaluation.rank`) and :meth:`trials`, the pairs of query set and
-gallery whose scores are averaged. Random splits of VIPeR, PRID-2011 and CUHK01
-are a matter of the data set: see ``tools/run_splits.py``.
+:func:`mmreid.evaluation.rank`) and :meth:`SingleQuery.trials`, the pairs of
+query set and gallery whose scores are averaged. Random splits of VIPeR,
+PRID-2011 and CUHK01 are a matter of the data set: see ``tools/run_splits.py``.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,9 @@ class MultiQuery(SingleQuery):
     def __init__(self) -> None:
         super().__init__('multi-query')
 
-    def trials(self, query, gallery, metric):
+    def trials(
+        self, query: FeatureSet, gallery: FeatureSet, metric: str
+    ) -> Iterator[tuple[FeatureSet, FeatureSet]]:
         first, place = query.places()
         features = query.features
         if metric == 'cosine':
@@ -89,7 +91,9 @@ class SingleGalleryShot(SingleQuery):
         self.repeats = repeats
         self.seed = seed
 
-    def trials(self, query, gallery, metric):
+    def trials(
+        self, query: FeatureSet, gallery: FeatureSet, metric: str
+    ) -> Iterator[tuple[FeatureSet, FeatureSet]]:
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.repeats):
             # The first of each place in a random order is a random one.

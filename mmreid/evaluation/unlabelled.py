@@ -1,6 +1,7 @@
 """What one can know of features without a label."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,14 +79,13 @@ def neighbour_report(
     sizes = index[:0]
     if camera_id is not None:
         sizes = camera_id.unique(return_counts=True)[1]
-    report = dict(num_images=num, num_cameras=len(sizes))
-    several = len(sizes) > 1
-    if num < 2 or not (several or agreement):
+    report: dict[str, Any] = dict(num_images=num, num_cameras=len(sizes))
+    if len(sizes) < 2:
+        camera_id = None
+    if num < 2 or (camera_id is None and agreement is None):
         return report
-    nearest, across = _nearest(
-        images, camera_id if several else None, metric, chunk_size
-    )
-    if several:
+    nearest, across = _nearest(images, camera_id, metric, chunk_size)
+    if camera_id is not None:
         crosses = camera_id[nearest] != camera_id
         expected = (sizes * (num - sizes)).sum().item() / (num * (num - 1))
         mutual = across[across] == torch.arange(num, device=across.device)
@@ -94,8 +94,8 @@ def neighbour_report(
             by_chance=100 * expected,
             mutual_across_cameras=100 * mutual.double().mean().item(),
         )
-    if agreement:
-        found = agreement(index, index[across if several else nearest])
+    if agreement is not None:
+        found = agreement(index, index[across])
         levels = (
             found.double()
             .cpu()
@@ -110,7 +110,7 @@ def _nearest(
     camera_id: Tensor | None,
     metric: str,
     chunk_size: int | None,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor]:
     """The nearest other image, and the nearest of another camera.
 
     Args:
@@ -120,8 +120,7 @@ def _nearest(
         chunk_size (int, optional): See there.
 
     Returns:
-        tuple[Tensor, Tensor | None]: (N, ) each; no second one without
-        cameras.
+        tuple[Tensor, Tensor]: (N, ) each; the same without cameras.
     """
     distance = FeatureDistance(images, images, metric)
     blocks = list(query_blocks(distance.shape, chunk_size, (0, 1)))
@@ -136,4 +135,4 @@ def _nearest(
                 same = camera_id[rows, None] == camera_id
                 across.append(scores.masked_fill_(same, torch.inf).argmin(1))
             advance()
-    return torch.cat(nearest), torch.cat(across) if across else None
+    return torch.cat(nearest), torch.cat(across or nearest)

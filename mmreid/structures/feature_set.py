@@ -172,6 +172,19 @@ class FeatureSet:
             )
         return self.person_id
 
+    def known_paths(self) -> Sequence[str]:
+        """The image files, N of them, where they are needed.
+
+        Raises:
+            InputError: If the files are unknown.
+        """
+        if self.paths is None:
+            raise InputError(
+                f'The files of these {len(self)} images are unknown: give '
+                'the FeatureSet its paths, one for each image.'
+            )
+        return self.paths
+
     def places(self) -> tuple[Tensor, Tensor]:
         """Images by (person, camera), without cameras by person.
 
@@ -203,6 +216,9 @@ def count_persons(*sets: FeatureSet) -> int:
     Args:
         *sets (FeatureSet): The images.
     """
-    if any(images.person_id is None for images in sets):
-        return 0
-    return len({p for images in sets for p in images.person_id.tolist()})
+    persons: set[int] = set()
+    for images in sets:
+        if images.person_id is None:
+            return 0
+        persons.update(images.person_id.tolist())
+    return len(persons)

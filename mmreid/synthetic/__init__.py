@@ -16,8 +16,10 @@ part of a data set, drawn in any order, has the same pixels.
 
 Example:
     >>> from mmreid.synthetic import write_benchmark
-    >>> write_benchmark('data/synthetic')  # MSMT17 and Market-1501 layouts
-    ('data/synthetic/MSMT17_V1', 'data/synthetic/Market-1501-v15.09.15')
+    >>> # In the layouts of MSMT17 and Market-1501.
+    >>> people = dict(source_ids=2, target_train_ids=2, target_test_ids=2)
+    >>> write_benchmark('synthetic', **people, source_cameras=2)
+    ('synthetic/MSMT17_V1', 'synthetic/Market-1501-v15.09.15')
 
 The folders have the official layouts and the attribute files the official
 ``.mat`` structure, so the loaders and configs of the real data sets read them.

@@ -6,6 +6,7 @@ import os.path as osp
 import pickle
 import re
 import zipfile
+from typing import Any
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint
@@ -29,14 +30,14 @@ class WholeFileBackend(LocalBackend):
     """Writes files that a kill leaves whole or not at all."""
 
     def put(self, obj: bytes, filepath: str) -> None:
-        """Write bytes to a file, see :func:`whole_file`."""
+        """Write bytes to a file, see ``whole_file``."""
         with whole_file(str(filepath)) as file:
             file.write(obj)
 
 
 # MMEngine's own lets through whatever the reading of a damaged file raises.
 @CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_from_local(filename: str, map_location=None) -> dict:
+def load_from_local(filename: str, map_location: Any = None) -> dict:
     """Load a checkpoint file of plain values and tensors.
 
     Its records are compared with the checksums that PyTorch stored.
@@ -62,7 +63,7 @@ def load_from_local(filename: str, map_location=None) -> dict:
 def load_from_url(
     url: str,
     model_dir: str | None = None,
-    map_location=None,
+    map_location: Any = None,
     progress: bool = True,
 ) -> dict:
     """Download a checkpoint once, and load it like any other file.
@@ -140,7 +141,7 @@ def check_whole(filename: str) -> None:
         )
 
 
-def _load(filename: str, **options) -> dict:
+def _load(filename: str, **options: Any) -> dict:
     try:
         return torch.load(filename, **options)
     except OSError:

@@ -180,7 +180,10 @@ class Row:
     def load(self) -> Config:
         """The main config with the changes, its domains not yet derived."""
         cfg = _read_file(self.config)
-        changes = _resolve(self.overrides, cfg, self)
+        changes = {
+            key: _resolve(part, cfg, self)
+            for key, part in self.overrides.items()
+        }
         _merge(cfg, changes, f"The row '{self.name}'")
         return Config(
             cfg.to_dict(),

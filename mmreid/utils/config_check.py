@@ -196,17 +196,18 @@ def _arguments(built: object) -> tuple[set[str], bool]:
     if not inspect.isclass(built):
         return names, False
     for parent in built.__mro__[:-1]:
-        if '__init__' not in vars(parent):
+        own = vars(parent)
+        if '__init__' not in own:
             continue
-        arguments = [*inspect.signature(parent.__init__).parameters.values()]
+        arguments = [*inspect.signature(own['__init__']).parameters.values()]
         names |= {
             argument.name
             for argument in arguments[1:]
             if argument.kind
             in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
         }
-        if 'kwargs_of' in vars(parent):
-            return names | _arguments(parent.kwargs_of)[0], True
+        if 'kwargs_of' in own:
+            return names | _arguments(own['kwargs_of'])[0], True
         if not any(a.kind is a.VAR_KEYWORD for a in arguments):
             return names, True
         # Ours hand what they do not name to the class that they extend, or

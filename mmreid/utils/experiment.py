@@ -172,7 +172,8 @@ def _stem(config: str) -> str:
 
 def _all_rows(table: dict[str, Row]) -> dict:
     """The main configs and their rows, without a paper's number."""
-    titles, configs = {'': 'the main config'}, {}
+    titles = {'': 'the main config'}
+    configs: dict[str, None] = {}
     for row in table.values():
         stem = _stem(row.config)
         configs[f'{stem}.py'] = None

@@ -199,7 +199,7 @@ def exit_with_message() -> Iterator[None]:
             yield
         except SystemExit as end:
             # Such as an interruption's, which all ranks come to.
-            _end_distributed(end.code or 0)
+            _end_distributed(end.code)
             raise
         _end_distributed(0)
     except (InputError, OSError) as error:
@@ -209,7 +209,7 @@ def exit_with_message() -> Iterator[None]:
         sys.exit(1)
 
 
-def _end_distributed(status: int) -> None:
+def _end_distributed(status: int | str | None) -> None:
     # Who has not imported it, as for --help, has none.
     dist = sys.modules.get('torch.distributed')
     if not (dist and dist.is_available() and dist.is_initialized()):
@@ -218,9 +218,13 @@ def _end_distributed(status: int) -> None:
     # DistributedDataParallel keeps the group's threads alive for good. One
     # that gives back a tensor while the interpreter ends aborts the process.
     atexit._run_exitfuncs()
+    if isinstance(status, str):
+        # As the interpreter does, which is not asked.
+        print(status, file=sys.stderr)
+        status = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    os._exit(status or 0)
 
 
 def _own_message(error: Exception) -> str:

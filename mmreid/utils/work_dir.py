@@ -41,22 +41,22 @@ def claim_work_dir(
     key = osp.realpath(path)
     if key not in _locks:
         os.makedirs(work_dir, exist_ok=True)
-        file = open(path, 'a+', encoding='utf-8')
+        lock = open(path, 'a+', encoding='utf-8')
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
-            file.seek(0)
+            lock.seek(0)
             raise InputError(
                 f"The work dir '{work_dir}' is in use by "
-                f'{file.read().strip() or "another process"}: wait for it, or '
+                f'{lock.read().strip() or "another process"}: wait for it, or '
                 'name another --work-dir.'
             ) from error
-        file.truncate(0)
-        file.write(f'process {os.getpid()} on {socket.gethostname()}')
-        file.flush()
-        _locks[key] = file
+        lock.truncate(0)
+        lock.write(f'process {os.getpid()} on {socket.gethostname()}')
+        lock.flush()
+        _locks[key] = lock
     if resume:
         return
     earlier = files_of(work_dir, *RESUMABLE, 'stage_*.pth')

@@ -52,7 +52,7 @@ def draw_experiment(
                 axes.set_xscale('log')
             axes.set_ylabel(metric, color=_NEUTRAL)
         else:
-            places = range(len(measured))
+            places = [*range(len(measured))]
             axes.errorbar(
                 mean,
                 places,

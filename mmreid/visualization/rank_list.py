@@ -60,12 +60,14 @@ def draw_rank_list(
             not those of the sets.
         UnreadableImageError: If an image cannot be read.
     """
+    files = []
     for side, images in (('query', query), ('gallery', gallery)):
         if images.paths is None:
             raise InputError(
                 f'The {side} images cannot be drawn without their files: give '
                 f'the {side} set its paths.'
             )
+        files.append(images.paths)
     neighbours = np.asarray(neighbours)
     _check(neighbours, len(query), len(gallery))
     # Of one person every neighbour would be right, whoever it shows.
@@ -102,13 +104,15 @@ def draw_rank_list(
                 color, is_judged = NEUTRAL, rank > 0 and persons_known
                 if is_judged:
                     right = bool(
-                        gallery.person_id[index] == query.person_id[row]
+                        gallery.known_person_id()[index]
+                        == query.known_person_id()[row]
                     )
                     color = RIGHT if right else WRONG
                 camera = None
                 if images.camera_id is not None:
                     camera = f'camera {int(images.camera_id[index])}'
-                sheet.image(x, y, images.paths[index], color, camera)
+                path = files[rank > 0][index]
+                sheet.image(x, y, path, color, camera)
                 if is_judged:
                     sheet.mark(x + BORDER + 9, y + BORDER + 9, right)
             advance()

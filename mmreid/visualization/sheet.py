@@ -1,6 +1,7 @@
 """A sheet of framed images, which pictures of persons are made of."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,10 +48,10 @@ class Sheet:
                 MARGIN, MARGIN + 6, title, size=12, weight='bold', ha='left'
             )
 
-    def text(self, x: float, y: float, content: str, **style: object) -> None:
+    def text(self, x: float, y: float, content: str, **style: Any) -> None:
         """Write a line, by default small, grey and centred on (x, y)."""
         style = dict(size=8, color=NEUTRAL, ha='center', va='center') | style
-        self.axes.text(x, y, content, **style)
+        self.axes.text(x, y, content, None, **style)
 
     def image(
         self,
@@ -98,7 +99,9 @@ class Sheet:
 
     def mark(self, x: float, y: float, right: bool) -> None:
         """Draw a disc with a tick or a cross, for which no font is needed."""
-        style = dict(color='white', linewidth=1.6, solid_capstyle='round')
+        style: dict[str, Any] = dict(
+            color='white', linewidth=1.6, solid_capstyle='round'
+        )
         self.axes.plot(
             x,
             y,

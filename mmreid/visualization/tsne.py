@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import ColorType
 from rich.console import Console
 from torch import Tensor
 
@@ -82,7 +83,6 @@ def draw_tsne(
     Raises:
         InputError: If lengths disagree.
     """
-    person_ids, camera_ids = np.asarray(person_ids), np.asarray(camera_ids)
     if len(names) != len(embeddings):
         raise InputError(
             f'names must hold one title per panel, {len(embeddings)}, got '
@@ -96,9 +96,9 @@ def draw_tsne(
                 f'{len(camera_ids)} camera_ids.'
             )
     persons, person_index = np.unique(person_ids, return_inverse=True)
-    cameras = np.unique(camera_ids)
+    cameras, camera_index = np.unique(camera_ids, return_inverse=True)
     if len(persons) <= 10:
-        colors = colormaps['tab10'].colors[: len(persons)]
+        colors = colormaps['tab10'](np.arange(len(persons)))
     else:
         colors = colormaps['turbo'](np.linspace(0, 1, len(persons)))
     markers = _MARKERS if len(cameras) <= len(_MARKERS) else 'o' * len(cameras)
@@ -112,12 +112,12 @@ def draw_tsne(
         names,
         strict=True,
     ):
-        for camera, marker in zip(cameras, markers, strict=False):
-            mask = camera_ids == camera
+        for camera, marker in enumerate(markers[: len(cameras)]):
+            mask = camera_index == camera
             axes.scatter(
                 *embedding[mask].T,
                 s=34,
-                c=np.asarray(colors)[person_index[mask]],
+                c=colors[person_index[mask]],
                 marker=marker,
                 edgecolor='white',
                 linewidth=0.5,
@@ -153,7 +153,7 @@ def draw_tsne(
     figure.savefig(out_file)
 
 
-def _handle(marker: str, color: object, label: str) -> Line2D:
+def _handle(marker: str, color: ColorType, label: str) -> Line2D:
     return Line2D(
         [],
         [],

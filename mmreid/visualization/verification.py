@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -56,14 +57,14 @@ def draw_verification(
     figure.savefig(out_file)
 
 
-def _draw_curve(axes, result: VerificationResult) -> None:
+def _draw_curve(axes: Axes, result: VerificationResult) -> None:
     # Between the least rate that one false positive makes, or the least
     # asked, and 1; of the vertical steps only the end matters.
     start = min(1 / result.num_negative, *result.tpr)
     wrong, first = np.unique(result.false_positives.numpy(), return_index=True)
     right = np.append(first[1:], result.num_positive) / result.num_positive
     wrong = wrong / result.num_negative
-    at_start = right[wrong <= start].max(initial=0)
+    at_start = np.max(right[wrong <= start], initial=0)
     seen = wrong > start
     axes.step(
         np.concatenate([[start], wrong[seen], [1]]),
@@ -110,7 +111,7 @@ def _draw_curve(axes, result: VerificationResult) -> None:
     axes.set_axisbelow(True)
 
 
-def _draw_histogram(axes, result: VerificationResult) -> None:
+def _draw_histogram(axes: Axes, result: VerificationResult) -> None:
     # So few bins that the positive pairs of a small set do not flicker.
     starts = np.arange(
         0, len(result.negative_counts), -(-len(result.negative_counts) // 60)
@@ -121,8 +122,8 @@ def _draw_histogram(axes, result: VerificationResult) -> None:
         (result.positive_counts, _SAME, '-', 'same person'),
         (result.negative_counts, _OTHER, '--', 'another person'),
     ):
-        counts = np.add.reduceat(counts.numpy(), starts)
-        density = counts / (counts.sum() * np.diff(edges))
+        pairs = np.add.reduceat(counts.numpy(), starts)
+        density = pairs / (pairs.sum() * np.diff(edges))
         axes.stairs(density, edges, color=color, alpha=0.25, fill=True)
         axes.stairs(
             density,

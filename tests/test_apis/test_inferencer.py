@@ -1,6 +1,7 @@
 import os
 import os.path as osp
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -89,6 +90,8 @@ def test_search_and_draw(reid, benchmark, tmp_path):
         assert neighbours == order[:3]
         assert near == pytest.approx(sorted(distances[row].tolist())[:3])
         assert found.paths()[row] == [gallery.paths[i] for i in neighbours]
+    with pytest.raises(ValueError, match='unknown: give the FeatureSet its'):
+        reid.search(found.query, replace(gallery, paths=None)).paths()
     picture = tmp_path / 'pictures' / 'found.png'
     reid.draw(found, str(picture), title='found')
     assert cv2.imread(str(picture)).shape[0] > 5 * 128

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mmengine.dataset import BaseDataset
 
 from mmreid.datasets import BaseReIDDataset, Record
 from mmreid.datasets.transforms import UnreadableImageError
@@ -283,6 +284,15 @@ def test_index_out_of_range(tmp_path):
         dataset[12]
     with pytest.raises(IndexError):
         dataset[-13]
+
+
+def test_a_subset_leaves_nothing_for_the_next(tmp_path):
+    # MMEngine's memo of copies, one for the process: what is in it is taken
+    # for parts of later data sets that lie at the same address.
+    (memo,) = BaseDataset._copy_without_annotation.__defaults__
+    before = len(memo)
+    assert len(Invented(tmp_path).get_subset([0])) == 1
+    assert len(memo) == before
 
 
 def test_lazy_and_subset(tmp_path):

@@ -9,6 +9,7 @@ from collections import namedtuple
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 import torch
 from mmengine.dataset import default_collate
@@ -91,6 +92,7 @@ def forbid_decoding(monkeypatch):
         PIPELINE,
         [LOAD, resize(interpolation='bicubic'), PACK],
         [LOAD, resize(30, 50), resize(5, 9), PACK],
+        [LOAD, dict(type='MatlabResize', scale=(8, 12)), PACK],
         # Objects instead of configs.
         [TRANSFORMS.build(step) for step in PIPELINE],
     ],
@@ -232,8 +234,10 @@ def test_key_depends_on_what_decides_the_pixels(root, cache_dir, monkeypatch):
     assert count() == 6
     monkeypatch.setattr(cv2, '__version__', '0.0')
     assert count() == 7
-    monkeypatch.setattr(image_cache, 'FORMAT', -1)
+    monkeypatch.setattr(PIL, '__version__', '0.0')
     assert count() == 8
+    monkeypatch.setattr(image_cache, 'FORMAT', -1)
+    assert count() == 9
 
 
 def test_data_may_be_moved(root, cache_dir, tmp_path, monkeypatch):

@@ -205,12 +205,15 @@ with exit_with_message():
     )
     sys.ddp = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
     if len(sys.argv) > 2:
-        sys.exit(int(sys.argv[2]))
+        sys.exit(eval(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize('status', [0, 75])
-def test_ends_before_its_threads_abort_it(tmp_path, status):
+@pytest.mark.parametrize(
+    'given, status, message',
+    [(None, 0, ''), (75, 75, ''), ('why', 1, 'why\n')],
+)
+def test_ends_before_its_threads_abort_it(tmp_path, given, status, message):
     """The interpreter's end, while the group's threads live, is left out.
 
     One of them aborts the process then if it still has a tensor to give back,
@@ -218,10 +221,11 @@ def test_ends_before_its_threads_abort_it(tmp_path, status):
     """
     result = subprocess.run(
         [sys.executable, '-c', ENDS, str(tmp_path / 'store')]
-        + [str(status)] * bool(status),
+        + [repr(given)] * bool(given),
         capture_output=True,
         text=True,
         env=dict(os.environ, OMP_NUM_THREADS='1'),
     )
     assert result.returncode == status, result.stderr
     assert result.stdout == 'handlers ran\n'
+    assert result.stderr.endswith(message)

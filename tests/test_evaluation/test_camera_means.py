@@ -193,6 +193,8 @@ def test_errors(sets):
     }.items():
         with pytest.raises(ValueError, match=message):
             call()
+    with pytest.raises(ValueError, match='and got none'):
+        Evaluation(camera_mean='train').title(gallery)
     training.features[3, 2] = torch.nan
     with pytest.raises(ValueError, match='train features row 3 holds NaN'):
         Evaluation(camera_mean='train')(*sets)

@@ -165,11 +165,25 @@ def cml_step(log_labels, cameras, mean, std, momentum):
     batch_mean, batch_std = mean_over_cameras(statistics)
     mean = (1 - momentum) * mean + momentum * batch_mean
     std = (1 - momentum) * std + momentum * batch_std
+    return distance_of_cameras(statistics, mean, std), mean, std
+
+
+def distance_of_cameras(statistics, mean, std):
+    """Eq. 6, the mean over both terms of every camera."""
     terms = []
     for camera_mean, camera_std in statistics:
         terms.append(squared_distance(camera_mean, mean))
         terms.append(squared_distance(camera_std, std))
-    return sum(terms) / len(terms), mean, std
+    return sum(terms) / len(terms)
+
+
+def cml_of_batch(log_labels, cameras):
+    """Eq. 6 with mu and sigma of the whole batch, which have gradient too."""
+    statistics = camera_statistics(log_labels, cameras)
+    if not statistics:
+        return 0 * log_labels.sum()
+    ((mean, std),) = camera_statistics(log_labels, [0] * len(log_labels))
+    return distance_of_cameras(statistics, mean, std)
 
 
 def cross_entropy(logits, ids):
@@ -249,6 +263,7 @@ class MARStep:
         threshold: ``'ema'`` or ``'batch'`` (the paper's text).
         guide: ``'agreement'`` or ``'feature'`` (baseline of Sec. 4.4).
         references: The first N agents make the soft multilabels and L_RJ.
+        mean, std: Of L_CML as the stage begins; None: those of each batch.
     """
 
     def __init__(
@@ -282,9 +297,12 @@ class MARStep:
 
         log_labels = log_soft_multilabels(target, fixed, self.scale)
         momentum = (len(source) + len(target)) / 10000
-        losses['cml'], self.mean, self.std = cml_step(
-            log_labels, cameras, self.mean, self.std, momentum
-        )
+        if self.mean is None:
+            losses['cml'] = cml_of_batch(log_labels, cameras)
+        else:
+            losses['cml'], self.mean, self.std = cml_step(
+                log_labels, cameras, self.mean, self.std, momentum
+            )
         if not with_mdl:
             return losses
 

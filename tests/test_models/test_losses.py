@@ -139,6 +139,26 @@ def test_cml_over_steps(cameras, seed):
         ref.close(loss.std, std)
 
 
+def cml_of_batch(log_labels, camera_id):
+    """As MAR takes it without running references."""
+    statistics = camera_statistics(log_labels, camera_id)
+    whole = camera_statistics(log_labels, torch.zeros_like(camera_id))
+    return CMLLoss()(statistics, whole.mean, whole.std)
+
+
+@few
+@example([0, 0, 0, 0, 0], 0)
+@example([0, 1, 2, 3], 0)
+@example([0], 0)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=9), st.integers(0, 9))
+def test_cml_with_references_of_the_batch(cameras, seed):
+    ref.assert_same(
+        lambda x: cml_of_batch(x.log_softmax(1), torch.tensor(cameras)),
+        lambda x: ref.cml_of_batch(x.log_softmax(1), cameras),
+        ref.double(len(cameras), 4, seed=seed),
+    )
+
+
 def test_cml_without_usable_camera():
     loss, *_ = initialised_cml(4)
     mean, std = loss.mean.clone(), loss.std.clone()

@@ -42,28 +42,29 @@ class FeatureMAR(MAR):
         return inputs
 
 
-def mar(cls=DoubleMAR, references=None, **kwargs):
+def mar(cls=DoubleMAR, persons=None, **kwargs):
     torch.manual_seed(0)
     model = cls(
         head=dict(
             type='ReferenceAgentHead',
             num_agents=NUM_AGENTS,
-            num_reference_persons=references,
+            num_reference_persons=persons,
             scale=SCALE,
         ),
         backbone=dict(type='TinyNormBackbone'),
         **(dict(miner=dict(type='SoftMultilabelMiner', ratio=0.25)) | kwargs),
     ).double()
     if model.memory is not None:
-        model.memory.allocate(NUM_TARGETS, references or NUM_AGENTS)
-    labels = 2 * ref.double(12, references or NUM_AGENTS, seed=5)
-    model.references.init(labels.log_softmax(1), torch.arange(12) % 3)
+        model.memory.allocate(NUM_TARGETS, persons or NUM_AGENTS)
+    if model.references is not None:
+        labels = 2 * ref.double(12, persons or NUM_AGENTS, seed=5)
+        model.references.init(labels.log_softmax(1), torch.arange(12) % 3)
     if hasattr(model.miner, 'threshold'):
         model.miner.threshold.fill_(0.95)
     return model
 
 
-def step_data(step, references=None, num_source=6, num_target=9):
+def step_data(step, num_source=6, num_target=9):
     generator = torch.Generator().manual_seed(step)
 
     def draw(high, num):
@@ -104,7 +105,8 @@ def parameters_of(backbone, agents):
         dict(memory=None),
         dict(threshold='batch', memory=None),
         dict(guide='feature'),
-        dict(references=4),
+        dict(persons=4),
+        dict(references=None, lambda1=0.7),
         dict(lambda1=0.7, lambda2=3.0, beta=0.6, margin=1.6),
         dict(mdl_weight=2.5, mines_from=0),
         dict(miner=None),
@@ -141,22 +143,24 @@ def test_main_stage_over_steps(options):
             **{
                 k: v
                 for k, v in options.items()
-                if k in ('memory', 'miner', 'references')
+                if k in ('memory', 'miner', 'persons', 'references')
             },
         ),
     ).train()
     backbone = copy.deepcopy(model.backbone)
     agents = model.head.agents.detach().clone().requires_grad_()
+    running = None, None
+    if model.references is not None:
+        running = model.references.mean.clone(), model.references.std.clone()
     slow = ref.MARStep(
         SCALE,
-        model.references.mean.clone(),
-        model.references.std.clone(),
+        *running,
         0.95,
         memory='memory' not in options,
         threshold=threshold,
         guide=guide,
         ratio=0.25,
-        references=options.get('references'),
+        references=options.get('persons'),
         margin=margin,
     )
     mines_from = options.get('mines_from', 2)
@@ -200,8 +204,9 @@ def test_main_stage_over_steps(options):
                 atol=1e-8 * grad_ref.abs().max().item(),
                 msg=lambda m, name=name: f'{name}: {m}',
             )
-        ref.close(model.references.mean, slow.mean)
-        ref.close(model.references.std, slow.std)
+        if model.references is not None:
+            ref.close(model.references.mean, slow.mean)
+            ref.close(model.references.std, slow.std)
         if guide == 'agreement' and threshold == 'ema' and model.miner:
             assert model.miner.threshold.item() == pytest.approx(
                 slow.value, rel=1e-9

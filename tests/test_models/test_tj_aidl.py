@@ -134,7 +134,8 @@ def three_updates(model, data, stage, source=None):
         data (dict): The batch, images and labels.
         stage (str): 'joint' or 'adapt'.
         source (tuple, optional): Backbone and classifier of the soft labels
-            of the stage 'adapt'; None takes the current ones.
+            of the stage 'adapt', in the mode in which they are run; None
+            takes the current ones.
 
     Returns:
         tuple[dict]: Gradients, parameters after a step of Adam, and buffers,
@@ -157,7 +158,7 @@ def three_updates(model, data, stage, source=None):
                 _, _, labels = forward(copy.deepcopy(model))
             else:
                 backbone, classifier = copy.deepcopy(source)
-                labels = classifier(pooled(backbone.eval(), images))
+                labels = classifier(pooled(backbone, images))
             labels = 1 / (1 + torch.exp(-labels))
 
     def update_identity(net):
@@ -221,7 +222,12 @@ def close(ours, reference, where, rtol=1e-7):
 @pytest.mark.parametrize('reduction', ['mean', 'sum'])
 @pytest.mark.parametrize(
     'stage, soft_labels',
-    [('joint', 'source'), ('adapt', 'source'), ('adapt', 'online')],
+    [
+        ('joint', 'source'),
+        ('adapt', 'source'),
+        ('adapt', 'target-bn'),
+        ('adapt', 'online'),
+    ],
 )
 def test_one_step_is_three_updates(
     stage, soft_labels, reduction, num, known, lambdas
@@ -233,9 +239,10 @@ def test_one_step_is_three_updates(
         loss_id_transfer=dict(loss, loss_weight=lambdas[1]),
     )
     source = None
-    if stage == 'adapt' and soft_labels == 'source':
+    if stage == 'adapt' and soft_labels != 'online':
         model.prepare_stage('adapt', None)
         source = copy.deepcopy((model.backbone, model.attribute_classifier))
+        source[0].train(soft_labels == 'target-bn')
         # The branch has moved since.
         with torch.no_grad():
             for parameter in model.backbone.parameters():
@@ -255,6 +262,8 @@ def test_one_step_is_three_updates(
             else:
                 assert parameter.grad is None, name
         for name, buffer in buffers.items():
+            if name.startswith('source_'):
+                continue  # nobody reads the copy's running statistics
             close(model.get_buffer(name), buffer, name)
         optimizer.step()
         for name, parameter in model.named_parameters():
@@ -263,7 +272,7 @@ def test_one_step_is_three_updates(
             close(parameter, expected, name, rtol=1e-5)
 
 
-@pytest.mark.parametrize('soft_labels', ['source', 'online'])
+@pytest.mark.parametrize('soft_labels', ['source', 'target-bn', 'online'])
 @pytest.mark.parametrize(
     'stage, name, reached',
     [
@@ -396,6 +405,57 @@ def test_source_copy_is_frozen_and_discarded():
     # Soft labels of an older branch cannot come back.
     model.prepare_stage('joint', None)
     assert not any('source' in key for key in model.state_dict())
+
+
+def test_attribute_branch_starts_from_the_identity_branch():
+    model = tj_aidl(attribute_from_identity=True)
+    own = copy.deepcopy(model.backbone.state_dict())
+    for stage in ('identity', 'attribute', 'adapt'):
+        model.prepare_stage(stage, None)
+        for key, value in model.backbone.state_dict().items():
+            assert torch.equal(value, own[key]), (stage, key)
+    model.prepare_stage('joint', None)
+    identity = model.identity_backbone.state_dict()
+    for key, value in model.backbone.state_dict().items():
+        assert torch.equal(value, identity[key]), key
+    # A copy: they part at the first step.
+    assert model.backbone.conv.weight is not (
+        model.identity_backbone.conv.weight
+    )
+    model = tj_aidl()
+    model.prepare_stage('joint', None)
+    assert torch.equal(model.backbone.conv.weight, own['conv.weight'])
+
+
+def test_iia_reads_the_identity_feature_of_eval_mode():
+    model, other = tj_aidl(), tj_aidl(eval_identity_feature=True)
+    data, info = batch('joint')
+    for _ in range(3):  # running statistics unlike the batch's
+        other.identity_backbone(10 * data['inputs'] + 1)
+    model.load_state_dict(other.state_dict())
+    running = copy.deepcopy(other.identity_backbone)
+    running(data['inputs'])  # Eq. 1 comes first
+    running.eval()
+    ours, plain = other.loss(data, info), model.loss(data, info)
+    x_id = pooled(running, data['inputs']).detach()
+    embedding, reconstruction = other.head(x_id)
+    close(
+        ours['loss_rec'],
+        weighted(other.loss_rec, x_id, reconstruction),
+        'loss_rec',
+    )
+    close(
+        ours['loss_att_iia'],
+        attribute_loss(embedding, data['attributes']),
+        'loss_att_iia',
+    )
+    assert not torch.allclose(ours['loss_rec'], plain['loss_rec'])
+    # Eq. 1 and 2 are of training mode, whose statistics move once.
+    for name in ('loss_id', 'loss_att'):
+        assert torch.equal(ours[name], plain[name])
+    for key, value in model.identity_backbone.state_dict().items():
+        other_value = other.identity_backbone.state_dict()[key]
+        assert torch.equal(value, other_value), key
 
 
 def test_checkpoint_within_the_adaptation():

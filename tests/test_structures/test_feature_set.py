@@ -64,6 +64,13 @@ def test_places_in_order_of_appearance():
     assert place.tolist() == [0, 1, 0, 1, 2, 0]
 
 
+def test_unknown_files_are_named_where_they_are_needed():
+    with pytest.raises(ValueError, match='of these 6 images are unknown'):
+        make_set(paths=None).known_paths()
+    images = make_set()
+    assert images.known_paths() is images.paths
+
+
 def test_unknown_persons_are_named_where_they_are_needed():
     images = make_set(person_id=None)
     for needs in (images.places, images.known_person_id):

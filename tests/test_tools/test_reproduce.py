@@ -217,6 +217,31 @@ def test_cells_are_made_once(run, tmp_path):
     assert text in again
 
 
+def test_record_collects_seeds_of_several_machines(run, tmp_path):
+    record = tmp_path / 'record.json'
+    cells = ('--cells', 'source only', '--record', record)
+    run('table-1', *cells, '--work-dir', tmp_path / 'one')
+    run('table-1', *cells, '--work-dir', tmp_path / 'two', '--seeds', '1')
+    (line,) = read(record)['lines']
+    assert line['seeds'] == [0, 1]
+    assert all(seconds > 0 for seconds in line['seconds'])
+    scores = [
+        read(tmp_path / folder / f'tiny/seed_{seed}/pretrain.json')['mAP']
+        for seed, folder in enumerate(('one', 'two'))
+    ]
+    assert [m['mAP'] for m in line['metrics']] == [round(x, 2) for x in scores]
+    assert line['mean']['mAP'] == pytest.approx(sum(scores) / 2, abs=0.01)
+    # Nothing in it names a machine or a folder.
+    text = record.read_text()
+    assert not any(str(tmp_path / name) in text for name in ('one', 'two'))
+    assert os.uname().nodename not in text
+    status, output, _ = run(
+        *('table-1', *cells, '--work-dir', tmp_path / 'three'),
+        *('--cfg-options', 'model.head.scale=7'),
+    )
+    assert status == 1 and "'source only' with other settings" in output
+
+
 def test_jobs_run_side_by_side_with_a_log(run, tmp_path):
     status, output, called = run('table-1', '--jobs', '2')
     assert status == 0 and called.count('adapt_bn.py') == 1

@@ -86,6 +86,7 @@ def test_what_is_installed(elsewhere):
             )
         ]
         assert names[0] == names[1] and len(names[0]) > 10
+    assert Path('mmreid', 'py.typed').is_file()
     assert not any(path.is_symlink() for path in Path('mmreid').rglob('*'))
     Path('own.py').write_text(f"_base_ = '{MAIN}'")
     result = subprocess.run(

@@ -2,6 +2,7 @@ from .average_precision import AP_FORMULAS
 from .camera_means import camera_means, subtract_camera_means
 from .distance import (
     METRICS,
+    Distance,
     FeatureDistance,
     check_metric,
     normalise,
@@ -18,6 +19,7 @@ __all__ = [
     'CAMERA_RULES',
     'METRICS',
     'TIES',
+    'Distance',
     'FeatureDistance',
     'KReciprocalDistance',
     'camera_means',

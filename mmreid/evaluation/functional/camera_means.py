@@ -112,8 +112,7 @@ def subtract_camera_means(images: FeatureSet, means: FeatureSet) -> FeatureSet:
 def _known_camera_id(images: FeatureSet) -> Tensor:
     """The camera ids, (N,), on the device of the features."""
     cameras = images.camera_id
-    unknown = cameras is None or bool((cameras < 0).any())
-    if unknown:
+    if cameras is None or bool((cameras < 0).any()):
         raise InputError(
             f'Cameras of these {len(images)} images are unknown, so no '
             'camera mean can be taken or subtracted: give every image a '

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from mmreid.structures.feature_set import check_features
 
 __all__ = [
     'METRICS',
+    'Distance',
     'FeatureDistance',
     'check_metric',
     'normalise',
@@ -135,30 +137,25 @@ def check_pair(
         InputError: If shapes or devices disagree, a set is empty, or a
             feature is not finite.
     """
-    (query, query_squares), (gallery, squares) = (
+    (q, q_squares), (g, g_squares) = (
         _with_squares(name, as_features(name, images.features))
         for name, images in (
             ('query_features', query),
             ('gallery_features', gallery),
         )
     )
-    if query.shape[1] != gallery.shape[1]:
+    if q.shape[1] != g.shape[1]:
         raise InputError(
             'query_features and gallery_features must have equally many '
-            f'columns, got {query.shape[1]} and {gallery.shape[1]}.'
+            f'columns, got {q.shape[1]} and {g.shape[1]}.'
         )
-    if query.device != gallery.device:
+    if q.device != g.device:
         raise InputError(
             'query_features and gallery_features must be on one device, '
-            f'got {query.device} and {gallery.device}.'
+            f'got {q.device} and {g.device}.'
         )
-    dtype = torch.promote_types(query.dtype, gallery.dtype)
-    return (
-        query.to(dtype),
-        query_squares.to(dtype),
-        gallery.to(dtype),
-        squares.to(dtype),
-    )
+    dtype = torch.promote_types(q.dtype, g.dtype)
+    return q.to(dtype), q_squares.to(dtype), g.to(dtype), g_squares.to(dtype)
 
 
 def query_blocks(
@@ -223,12 +220,41 @@ class EqualColumns:
         return scores
 
 
+class Distance(Protocol):
+    """What ranks a gallery: any object that has these.
+
+    Attributes:
+        shape (tuple[int, int]): Q queries and G gallery images.
+        device (torch.device): Where the distances are computed.
+    """
+
+    shape: tuple[int, int]
+    device: torch.device
+
+    def block(self, rows: slice) -> Tensor:
+        """What grows with the distance, within a row.
+
+        Args:
+            rows (slice): Queries, without a step.
+
+        Returns:
+            Tensor: Shape (q, G), the caller's to overwrite.
+        """
+
+    def to_distances(self, scores: Tensor, rows: slice) -> Tensor:
+        """Distances, from what :meth:`block` gave for the same rows.
+
+        Args:
+            scores (Tensor): Shape (q, any); overwritten.
+            rows (slice): The queries.
+
+        Returns:
+            Tensor: Shape (q, any).
+        """
+
+
 class FeatureDistance:
     """Distances of queries to a gallery, a block of queries at a time.
-
-    What ranks a gallery (:func:`mmreid.evaluation.rank`) asks for ``shape``,
-    ``device``, :meth:`block` and :meth:`to_distances`; an object that has
-    these, such as the one of re-ranking, can take the place of this one.
 
     Args:
         query (FeatureSet): Q images.
@@ -252,19 +278,18 @@ class FeatureDistance:
         self, query: FeatureSet, gallery: FeatureSet, metric: str = 'cosine'
     ) -> None:
         check_metric(metric)
-        query, query_squares, gallery, squares = check_pair(query, gallery)
+        q, q_squares, g, g_squares = check_pair(query, gallery)
         self.metric = metric
-        self.shape = len(query), len(gallery)
-        self.device = query.device
-        self._equal_columns = EqualColumns(gallery)
+        self.shape = len(q), len(g)
+        self.device = q.device
+        self._equal_columns = EqualColumns(g)
         if metric == 'cosine':
-            query = normalise(query, query_squares)
-            gallery = normalise(gallery, squares)
+            q, g = normalise(q, q_squares), normalise(g, g_squares)
         else:
             # |q - g|^2 / 2 without |q|^2, which is the same for a whole row.
-            self._offset = squares / 2
-        self.query, self.gallery = query, gallery
-        self._query_squares = query_squares
+            self._offset = g_squares / 2
+        self.query, self.gallery = q, g
+        self._query_squares = q_squares
 
     def block(self, rows: slice) -> Tensor:
         """What grows with the distance, within a row.

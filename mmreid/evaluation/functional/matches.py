@@ -14,7 +14,7 @@ from torch import Tensor
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet
 
-from .distance import FeatureDistance
+from .distance import Distance
 
 __all__ = ['CAMERA_RULES', 'Matches']
 
@@ -25,7 +25,7 @@ class Matches:
     """The true matches of every query, and the images that it ignores.
 
     Args:
-        distance (FeatureDistance): Says on which device to work, and of how
+        distance (Distance): Says on which device to work, and of how
             many images it is.
         query (FeatureSet): Q images. Of both sets only the labels are used.
         gallery (FeatureSet): G images.
@@ -38,7 +38,7 @@ class Matches:
 
     def __init__(
         self,
-        distance: FeatureDistance,
+        distance: Distance,
         query: FeatureSet,
         gallery: FeatureSet,
         camera_rule: str,

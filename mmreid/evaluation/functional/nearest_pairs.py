@@ -70,7 +70,7 @@ def nearest_pairs(
             pairs = torch.cat([pairs, found], dim=1)
             if len(best) >= 2 * num:
                 keep()
-                farthest = best.max()
+                farthest = best.max().item()
             advance()
     keep()
     best, order = best.sort(stable=True)

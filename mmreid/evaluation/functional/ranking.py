@@ -8,6 +8,7 @@ matrix never exists.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from mmreid.utils.progress import progress
 from .average_precision import AP_FORMULAS, average_precision
 from .distance import (
     ArrayLike,
+    Distance,
     FeatureDistance,
     as_features,
     query_blocks,
@@ -82,20 +84,21 @@ def _count_ahead_torch(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
 def _count_ahead_numpy(scores: Tensor, matches: Tensor, ties: str) -> Tensor:
     # Comparisons, scans and sorts are vectorised here, not in torch. Row by
     # row, for a row stays in the cache.
-    scores, matches = scores.numpy(), matches.numpy()
-    last = np.where(np.isfinite(matches), matches, -np.inf).max(1)
-    side = 'right' if ties == 'pessimistic' else 'left'
-    ahead = np.empty(matches.shape, np.int64)
-    for row, score in enumerate(scores):
+    own = matches.numpy()
+    last = np.where(np.isfinite(own), own, -np.inf).max(1)
+    ahead = np.empty(own.shape, np.int64)
+    for row, score in enumerate(scores.numpy()):
         nearer = score.take((score <= last[row]).nonzero()[0])
         nearer.sort()
-        ahead[row] = nearer.searchsorted(matches[row], side)
+        ahead[row] = nearer.searchsorted(
+            own[row], 'right' if ties == 'pessimistic' else 'left'
+        )
     return torch.from_numpy(ahead)
 
 
 @torch.no_grad()
 def rank(
-    distance: FeatureDistance,
+    distance: Distance,
     query: FeatureSet,
     gallery: FeatureSet,
     ap: str = 'standard',
@@ -119,8 +122,7 @@ def rank(
     are ties.
 
     Args:
-        distance (FeatureDistance): Of Q queries to G gallery images, or
-            another object with its methods.
+        distance (Distance): Of Q queries to G gallery images.
         query (FeatureSet): The queries: of both sets only the labels are
             used, for the distance has the features. Q images.
         gallery (FeatureSet): The gallery. G images.
@@ -212,7 +214,7 @@ def rank_queries(
     query: FeatureSet,
     gallery: FeatureSet,
     metric: str = 'cosine',
-    **kwargs,
+    **kwargs: Any,
 ) -> RetrievalResult:
     """Rank the gallery for every query, by the distance of features.
 
@@ -242,13 +244,13 @@ def _side(
 ) -> FeatureSet:
     """A set of arrays, with errors that name the caller's arguments."""
     features = as_features(f'{name}_features', features)
-    labels = []
-    for kind, value in (('ids', ids), ('cams', cams)):
-        if value is not None:
-            value = torch.as_tensor(value)
-            check_labels(f'{name}_{kind}', value, len(features))
-        labels.append(value)
-    return FeatureSet(features, *labels)
+    person_id = torch.as_tensor(ids)
+    check_labels(f'{name}_ids', person_id, len(features))
+    camera_id = None
+    if cams is not None:
+        camera_id = torch.as_tensor(cams)
+        check_labels(f'{name}_cams', camera_id, len(features))
+    return FeatureSet(features, person_id, camera_id)
 
 
 def rank_metrics(
@@ -261,7 +263,7 @@ def rank_metrics(
     metric: str = 'cosine',
     ap: str = 'standard',
     topk: Sequence[int] = (1, 5, 10, 20),
-    **kwargs,
+    **kwargs: Any,
 ) -> dict[str, float]:
     """CMC, mAP and mINP of a query set against a gallery.
 

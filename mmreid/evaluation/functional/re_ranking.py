@@ -196,9 +196,9 @@ class KReciprocalDistance:
         chunk_size: int | None = None,
     ) -> None:
         check_metric(metric)
-        query, query_squares, gallery, squares = check_pair(query, gallery)
-        self.shape = len(query), len(gallery)
-        self.device = query.device
+        q, q_squares, g, g_squares = check_pair(query, gallery)
+        self.shape = len(q), len(g)
+        self.device = q.device
         num_images = sum(self.shape)
         if not (int(k1) == k1 and int(k2) == k2 and 1 <= k2 <= k1):
             raise InputError(
@@ -217,8 +217,8 @@ class KReciprocalDistance:
         k1, k2 = int(k1), int(k2)
         self.lambda_value = lambda_value
 
-        features = torch.cat([query, gallery])
-        squares = torch.cat([query_squares, squares])
+        features = torch.cat([q, g])
+        squares = torch.cat([q_squares, g_squares])
         # Half the squared distance is row + column - product.
         if metric == 'cosine':
             features = normalise(features, squares)
@@ -227,12 +227,12 @@ class KReciprocalDistance:
         else:
             self._row = self._column = squares / 2
         self._features = features
-        self._equal_columns = EqualColumns(gallery)
+        self._equal_columns = EqualColumns(g)
         neighbours = self._search(k1 + 1, chunk_size)
 
         weights = self._weigh(_expanded_sets(neighbours, round(k1 / 2) + 1))
         mean = _of_rows(neighbours[:, :k2], 1 / k2, weights.dtype)
-        num_query = len(query)
+        num_query = len(q)
         self._queries = mean[:num_query] @ weights
         self._gallery = (mean[num_query:] @ weights).tocsc()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmreid.errors import InputError
 from mmreid.structures import FeatureSet, VerificationResult
 
-from .distance import FeatureDistance, query_blocks
+from .distance import Distance, query_blocks
 from .matches import Matches
 
 __all__ = ['verify']
@@ -52,7 +52,7 @@ def _check(fpr: Sequence[float], num_bins: int) -> None:
 
 @torch.no_grad()
 def verify(
-    distance: FeatureDistance,
+    distance: Distance,
     query: FeatureSet,
     gallery: FeatureSet,
     camera_rule: str = 'standard',
@@ -74,8 +74,7 @@ def verify(
     10^9 pairs at 0.01. The Q x G matrix never exists.
 
     Args:
-        distance (FeatureDistance): Of Q queries to G gallery images, or
-            another object with its methods.
+        distance (Distance): Of Q queries to G gallery images.
         query (FeatureSet): The queries: of both sets only the labels are
             used, for the distance has the features. Q images.
         gallery (FeatureSet): The gallery. G images.
@@ -103,7 +102,8 @@ def verify(
     who = Matches(distance, query, gallery, camera_rule)
     blocks = list(query_blocks(distance.shape, chunk_size, (0, 1)))
 
-    positives, extremes = [], []
+    positives: list[Tensor] = []
+    extremes: list[Tensor] = []
     for rows in blocks:
         scores = distance.to_distances(distance.block(rows), rows)
         row, _, image, ignored = who.same_person(rows)

@@ -125,8 +125,8 @@ class PerImageMetric(BaseMetric):
         first[1:] = index[1:] != index[:-1]
         order = order[first]
         if not torch.equal(index[first], torch.arange(size)):
-            absent = torch.arange(size)
-            absent = absent[~torch.isin(absent, index)].tolist()
+            wanted = torch.arange(size)
+            absent = wanted[~torch.isin(wanted, index)].tolist()
             raise InputError(
                 f'{self._title} needs one result for each sample_idx 0..'
                 f'{size - 1}, got {len(order)} distinct ones, {len(absent)} '

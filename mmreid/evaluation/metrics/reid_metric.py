@@ -37,7 +37,7 @@ class ReIDMetric(PerImageMetric):
         **kwargs: Options of :class:`mmreid.evaluation.Evaluation`:
             ``metric``, ``ap``, ``topk``, ``protocol``, ``ties``, ``expand``,
             ``rerank``, ``camera_mean``. For ``camera_mean='train'``,
-            :class:`CameraMeanHook` sets :attr:`training` before each test.
+            :class:`CameraMeanHook` sets ``training`` before each test.
 
     Attributes:
         training (FeatureSet, optional): The training images whose camera
@@ -56,7 +56,7 @@ class ReIDMetric(PerImageMetric):
         device: str | None = None,
         save_features: str | None = None,
         prefix: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(prefix=prefix)
         self.evaluation = Evaluation(**kwargs)

@@ -67,8 +67,8 @@ class BaseReID(BaseModel):
     starts from. A stage that is not here may start from any."""
 
     stage_state: Sequence[str] = ()
-    """Prefixes of the state that only some stages have: a checkpoint may
-    lack it."""
+    """Prefixes of the state that only some stages have, which a checkpoint
+    may lack."""
 
     fresh_heads: Sequence[str] = ()
     """Prefixes of what belongs to the identities of a training, such as

@@ -44,8 +44,10 @@ class MAR(BaseReID):
         memory (dict, optional): Config of :class:`SoftMultilabelMemory`. None
             mines with the batch's own soft multilabels, the paper's text.
             Defaults to ``dict(type='SoftMultilabelMemory')``.
-        references (dict): Config of :class:`CameraReferences`. Defaults to
-            ``dict(type='CameraReferences')``.
+        references (dict, optional): Config of :class:`CameraReferences`. None
+            takes as references of L_CML the mean and standard deviation over
+            the batch's target images of all cameras, with gradient: the
+            paper's text. Defaults to ``dict(type='CameraReferences')``.
         loss_pretrain (dict): Config of L_AL in the stage ``pretrain``.
             Defaults to ``dict(type='CrossEntropyLoss')``.
         loss_al (dict): Config of L_AL (Eq. 7). Defaults to
@@ -78,7 +80,9 @@ class MAR(BaseReID):
         memory: dict | None = dict(  # noqa: B006
             type='SoftMultilabelMemory'
         ),
-        references: dict = dict(type='CameraReferences'),  # noqa: B006
+        references: dict | None = dict(  # noqa: B006
+            type='CameraReferences'
+        ),
         loss_pretrain: dict = dict(type='CrossEntropyLoss'),  # noqa: B006
         loss_al: dict = dict(  # noqa: B006
             type='CrossEntropyLoss', loss_weight=50
@@ -96,7 +100,7 @@ class MAR(BaseReID):
         )
         self.miner = miner and MODELS.build(miner)
         self.memory = memory and MODELS.build(memory)
-        self.references = MODELS.build(references)
+        self.references = references and MODELS.build(references)
         self.loss_pretrain = MODELS.build(loss_pretrain)
         self.loss_al = MODELS.build(loss_al)
         self.loss_rj = MODELS.build(loss_rj)
@@ -160,7 +164,8 @@ class MAR(BaseReID):
             )
         target = extract('target')
         log_soft_multilabel = self.log_soft_multilabel(target.features)
-        self.references.init(log_soft_multilabel, target.camera_id)
+        if self.references:
+            self.references.init(log_soft_multilabel, target.camera_id)
         if self.miner:
             self.miner.prepare(log_soft_multilabel.exp_())
         if self.memory:
@@ -202,14 +207,19 @@ class MAR(BaseReID):
         loss_rj = self.loss_rj(source_cosine, person_id, target_cosine)
         log_soft_multilabel = self.head.log_soft_multilabel(target_cosine)
         statistics = camera_statistics(log_soft_multilabel, camera_id)
-        # Before the loss, as in the published code.
-        self.references.move(statistics, len(source) + len(target))
+        if self.references:
+            # Before the loss, as in the published code.
+            self.references.move(statistics, len(source) + len(target))
+            mean, std = self.references.mean, self.references.std
+        else:
+            # As if one camera had taken them all.
+            mean, std, *_ = camera_statistics(
+                log_soft_multilabel, torch.zeros_like(camera_id)
+            )
         losses = dict(
             loss_al=loss_al,
             loss_rj=loss_rj,
-            loss_cml=self.loss_cml(
-                statistics, self.references.mean, self.references.std
-            ),
+            loss_cml=self.loss_cml(statistics, mean, std),
             source_accuracy=self._accuracy(logits, person_id),
         )
         if self.miner and self.mining:

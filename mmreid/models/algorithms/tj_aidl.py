@@ -74,10 +74,18 @@ class TJAIDL(AttributeReID):
             for which "the model learned on the source domain" leaves room.
             ``'source'``: those of the attribute branch as it was when the
             stage began, a frozen copy in eval mode, on the same augmented
-            images. ``'online'``: those of the
-            attribute branch in this very forward, detached; the gradient of
-            L_att is then exactly zero and L_ID-transfer alone moves the
-            branch. Defaults to 'source'.
+            images. ``'target-bn'``: of the same copy, its batch norms using
+            the statistics of the target batch, as those of the branch that
+            learns do. ``'online'``: those of the attribute branch in this
+            very forward, detached; the gradient of L_att is then exactly
+            zero and L_ID-transfer alone moves the branch. Defaults to
+            'source'.
+        attribute_from_identity (bool): Start the attribute branch of the
+            stage ``joint`` from the identity branch's weights rather than
+            from its own. Defaults to False, the paper's.
+        eval_identity_feature (bool): Let the IIA read the x_id of eval mode
+            in ``joint`` as it does in ``adapt``, at the cost of a forward.
+            Defaults to False: x_id is what Eq. 1 has trained on.
         retrieval_feature (str): ``'attribute'`` or ``'identity'``, the
             feature of that branch, or ``'concatenated'``, both, each of unit
             norm (independent supervision; the paper says nothing of
@@ -113,11 +121,13 @@ class TJAIDL(AttributeReID):
         ),
         loss_att_iia: dict = dict(type='AttributeLoss'),  # noqa: B006
         soft_labels: str = 'source',
+        attribute_from_identity: bool = False,
+        eval_identity_feature: bool = False,
         retrieval_feature: str = 'attribute',
         **kwargs,
     ) -> None:
         for name, value, choices in (
-            ('soft_labels', soft_labels, ('source', 'online')),
+            ('soft_labels', soft_labels, ('source', 'target-bn', 'online')),
             (
                 'retrieval_feature',
                 retrieval_feature,
@@ -144,6 +154,8 @@ class TJAIDL(AttributeReID):
         self.loss_id_transfer = MODELS.build(loss_id_transfer)
         self.loss_att_iia = MODELS.build(loss_att_iia)
         self.soft_labels = soft_labels
+        self.attribute_from_identity = attribute_from_identity
+        self.eval_identity_feature = eval_identity_feature
         self.retrieval_feature = retrieval_feature
         # None outside of the stage 'adapt', so that none can be stale.
         self.source_backbone = None
@@ -152,11 +164,15 @@ class TJAIDL(AttributeReID):
     def prepare_stage(self, stage: str, extract: Extract) -> None:
         """Freeze a copy of the attribute branch as ``adapt`` begins.
 
-        It gives the soft labels, and travels in the stage's checkpoints.
+        It gives the soft labels, and travels in the stage's checkpoints. As
+        ``joint`` begins, start the attribute branch from the identity branch
+        where ``attribute_from_identity`` says so.
         """
         self.source_backbone = self.source_classifier = None
-        if stage == 'adapt' and self.soft_labels == 'source':
+        if stage == 'adapt' and self.soft_labels != 'online':
             self._copy_source_branch()
+        if stage == 'joint' and self.attribute_from_identity:
+            self.backbone.load_state_dict(self.identity_backbone.state_dict())
 
     def loss(self, batch: dict[str, Tensor], info: BatchInfo) -> dict:
         """Losses of one batch: of source images, or in ``adapt`` target ones.
@@ -189,6 +205,8 @@ class TJAIDL(AttributeReID):
             logits = self._attribute_logits(inputs)
             losses.update(self.attribute_losses(logits, labels))
         if info.stage == 'joint':
+            if self.eval_identity_feature:
+                identity = self._run_frozen(self.identity_backbone, inputs)
             losses.update(self._iia_losses(identity.detach(), logits, labels))
         return losses
 
@@ -221,17 +239,25 @@ class TJAIDL(AttributeReID):
         )
 
     @torch.no_grad()
-    def _run_frozen(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
-        """Features without gradient, and batch norms as in testing."""
+    def _run_frozen(
+        self, backbone: nn.Module, inputs: Tensor, batch_norms: bool = False
+    ) -> Tensor:
+        """Features without gradient, and all but ``batch_norms`` in eval."""
         training = backbone.training
         backbone.eval()
+        if batch_norms:
+            for module in backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.train()
         features = self.run_backbone(backbone, inputs)
         backbone.train(training)
         return features
 
     @torch.no_grad()
     def _source_labels(self, inputs: Tensor) -> Tensor:
-        features = self._run_frozen(self.source_backbone, inputs)
+        features = self._run_frozen(
+            self.source_backbone, inputs, self.soft_labels == 'target-bn'
+        )
         return self.source_classifier(features).sigmoid()
 
     def _copy_source_branch(self) -> None:

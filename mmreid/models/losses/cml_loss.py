@@ -76,8 +76,9 @@ class CMLLoss(nn.Module):
 
         Args:
             statistics (CameraStatistics): Of the target images.
-            reference_mean (Tensor): mu, (N_p, ).
-            reference_std (Tensor): sigma, (N_p, ).
+            reference_mean (Tensor): mu, (N_p, ), or a row for each image,
+                (N, N_p).
+            reference_std (Tensor): sigma, likewise.
 
         Returns:
             Tensor: A scalar.

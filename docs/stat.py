@@ -1,0 +1,131 @@
+"""Write docs/model_zoo.md: the results that the metafiles name.
+
+Run it after a change of a metafile or of a record: ``python docs/stat.py``.
+"""
+
+import json
+import os.path as osp
+
+import yaml
+
+from mmreid.utils import read_config
+
+ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
+HEAD = """# Model zoo
+
+Written by `python docs/stat.py` from the metafiles of `configs/` and the
+records of `benchmarks/results/`. Rank-1 and mAP are per cent, mean and sample
+standard deviation over the seeds; with one seed on random splits, over the
+splits. The paper's numbers are of its own data and its own AP formula. Times
+are of two CPU cores, training and scoring. No weights are published: the
+licences of the data sets do not allow it for all of them, and every command
+below makes its own.
+"""
+COLUMNS = (
+    'config',
+    'source -> target',
+    'line',
+    'rank-1',
+    'mAP',
+    'paper, rank-1 / mAP',
+    'AP formula',
+    'seeds',
+    'minutes',
+)
+
+
+def load_metafiles() -> list[dict]:
+    """What model-index.yml imports."""
+    with open(osp.join(ROOT, 'model-index.yml'), encoding='utf-8') as file:
+        paths = yaml.safe_load(file)['Import']
+    metafiles = []
+    for path in paths:
+        with open(osp.join(ROOT, path), encoding='utf-8') as file:
+            metafiles.append(yaml.safe_load(file))
+    return metafiles
+
+
+def load_line(result: dict) -> tuple[dict, dict]:
+    """The record that a result names, and its line.
+
+    Raises:
+        ValueError: If the record has no such line.
+    """
+    with open(osp.join(ROOT, result['Record']), encoding='utf-8') as file:
+        record = json.load(file)
+    for line in record['lines']:
+        if line['title'] == result['Line']:
+            return record, line
+    raise ValueError(f"'{result['Record']}' has no line '{result['Line']}'.")
+
+
+def data_of(config: str) -> str:
+    """Source and target of a config, by their types."""
+    domains = read_config(osp.join(ROOT, config)).train_dataloader.dataset
+    sides = []
+    for side in ('source', 'target'):
+        sets = domains.get(side) or []
+        sets = sets if isinstance(sets, list | tuple) else [sets]
+        sides.append(' + '.join(dict.fromkeys(s['type'] for s in sets)))
+    return ' -> '.join(side for side in sides if side)
+
+
+def score(line: dict, name: str) -> str:
+    """Mean and deviation of a metric."""
+    if name not in line['mean']:
+        return '-'
+    deviation = line['std'][name]
+    if deviation is None:
+        deviation = (line['spread'][0] or {}).get(name)
+    text = f'{line["mean"][name]:.1f}'
+    return text if deviation is None else f'{text} ± {deviation:.1f}'
+
+
+def row(config: str, result: dict) -> list[str]:
+    record, line = load_line(result)
+    paper = line['paper']
+    seconds = [s for s in line['seconds'] if s is not None]
+    return [
+        f'[{osp.basename(config)[:-3]}](../{config})',
+        data_of(config),
+        line['title'],
+        score(line, 'rank-1'),
+        score(line, 'mAP'),
+        f'{paper.get("rank-1", "-")} / {paper.get("mAP", "-")}'
+        if paper
+        else '-',
+        record['ap'],
+        ', '.join(map(str, line['seeds'])),
+        f'{sum(seconds) / len(seconds) / 60:.0f}' if seconds else '-',
+    ]
+
+
+def model_zoo() -> str:
+    """The page."""
+    parts = [HEAD]
+    for metafile in load_metafiles():
+        (collection,) = metafile['Collections']
+        parts.append(f'## {collection["Name"]}\n')
+        rows, without, records = [], [], {}
+        for model in metafile['Models']:
+            results = model.get('Results', [])
+            rows += [row(model['Config'], result) for result in results]
+            records |= {r['Record']: load_line(r)[0] for r in results}
+            if not results:
+                without.append(f'`{model["Name"]}`')
+        if rows:
+            table = [list(COLUMNS), ['---'] * len(COLUMNS), *rows]
+            lines = [f'| {" | ".join(cells)} |' for cells in table]
+            parts.append('\n'.join(lines) + '\n')
+        for path, record in records.items():
+            name = f'[{osp.basename(path)}](../{path})'
+            parts.append(f'{name}: `python {record["command"]}`\n')
+        if without:
+            parts.append(f'No recorded result: {", ".join(without)}.\n')
+    return '\n'.join(parts)
+
+
+if __name__ == '__main__':
+    page = osp.join(ROOT, 'docs', 'model_zoo.md')
+    with open(page, 'w', encoding='utf-8') as file:
+        file.write(model_zoo())
