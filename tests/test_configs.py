@@ -385,6 +385,22 @@ def test_experiments(folder, name, main):
             assert isinstance(cell.x, float | int)
 
 
+@pytest.mark.parametrize(
+    'main, stage',
+    [
+        ('tj_aidl_duke_market', None),
+        ('tj_aidl_demo', None),
+        # On random splits there is no one adapted model.
+        ('tj_aidl_market_viper', 'joint'),
+        ('tj_aidl_mobilenet_128x64_market-viper', 'joint'),
+    ],
+)
+def test_a_cell_may_be_made_for_some_configs(main, stage):
+    folder = str(Path(CONFIGS, 'tj_aidl'))
+    ((cell, _),) = load_experiment(folder, 'fig-3', main).cells
+    assert cell.stage == stage
+
+
 @pytest.mark.parametrize('path', ROWS)
 def test_rows_change_something(path):
     row = ROWS[path]

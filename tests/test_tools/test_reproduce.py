@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -433,3 +434,17 @@ def test_asked_to_stop_it_waits_for_what_saves(method, tmp_path):
     assert 'SIGTERM: saves' in output and 'SIGINT' not in output
     assert 'run the same command to go on' in output
     assert (trained / 'interrupted.pth').exists()
+
+
+def test_pictures_alone_get_the_files_that_are_theirs():
+    scope = runpy.run_path(TOOL, run_name='reproduce')
+    args = SimpleNamespace(work_dir='W', drawing_seed=4, smoke=True, list=True)
+    folder = osp.join(tiny_mar.ROOT, 'configs', 'tj_aidl')
+    experiment = scope['load_experiment'](folder, 'fig-3', 'tj_aidl_demo')
+    everywhere, pictures = scope['draw'](experiment, args)
+    key = 'test_dataloader.dataset.attribute_file'
+    assert pictures == [
+        f'{key}=W/embedded_4_smoke/Market-1501-v15.09.15/market_attribute.mat'
+    ]
+    assert 'target.data_root=W/embedded_4_smoke' in everywhere
+    assert not any(option.startswith(key) for option in everywhere)
