@@ -84,10 +84,13 @@ def score(line: dict, name: str) -> str:
 def row(config: str, result: dict) -> list[str]:
     record, line = load_line(result)
     paper = line['paper']
+    scored = data_of(config)
+    if record['experiment'].endswith('_val'):
+        scored += ', validation identities'
     seconds = [s for s in line['seconds'] if s is not None]
     return [
         f'[{osp.basename(config)[:-3]}](../{config})',
-        data_of(config),
+        scored,
         line['title'],
         score(line, 'rank-1'),
         score(line, 'mAP'),
