@@ -25,7 +25,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import mmengine
-import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -47,7 +46,7 @@ from mmreid.utils.experiment import Cell, Experiment, load_experiment
 from mmreid.utils.files import whole_file, write_json
 from mmreid.utils.package_files import CONFIGS
 from mmreid.utils.provenance import provenance
-from mmreid.utils.record import OF_LINE, digest, update_record
+from mmreid.utils.record import OF_LINE, digest, statistics, update_record
 from mmreid.utils.work_dir import keep, portable
 
 TOOLS = osp.dirname(osp.abspath(__file__))
@@ -754,11 +753,8 @@ def summary(
                 x=cell.x,
                 seeds=seeds,
                 metrics=[result['metrics'] for result in found],
-                mean={c: float(np.mean(v)) for c, v in values.items()},
-                std={
-                    c: float(np.std(v, ddof=1)) if len(v) > 1 else None
-                    for c, v in values.items()
-                },
+                mean={c: statistics(v)[0] for c, v in values.items()},
+                std={c: statistics(v)[1] for c, v in values.items()},
                 seconds=[task.seconds for task in tasks if task.done],
                 # Of each seed, over its random splits.
                 spread=[result['spread'] for result in found],
@@ -863,7 +859,7 @@ def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
 
 def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
     """A table without what only this machine knows."""
-    args = plan.args
+    args, shown = plan.args, experiment.columns
     command = [f'tools/reproduce.py {args.name}']
     command += [f'--config {args.config}'] * bool(args.config)
     command += ['--amp'] * args.amp + ['--val'] * args.val
@@ -881,11 +877,7 @@ def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
             dict(
                 {key: line[key] for key in (*OF_LINE, 'settings', 'seeds')},
                 metrics=[
-                    {
-                        k: round(v, 2)
-                        for k, v in metrics.items()
-                        if k in columns
-                    }
+                    {k: round(v, 2) for k, v in metrics.items() if k in shown}
                     for metrics in line['metrics']
                 ],
                 spread=line['spread'],
@@ -893,7 +885,7 @@ def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
                 versions=(line['provenance'] or [{}])[0].get('versions'),
             )
             for line in lines
-            if line['metrics'] and (columns := experiment.columns)
+            if line['metrics']
         ],
     )
 

@@ -32,7 +32,7 @@ def adapt_bn(
             in eval mode.
         images (ImageSet): The images, such as ``DomainDataset.images(
             'target')``. Their labels are not read.
-        batch_size (int): ImageSet per forward; the statistics are averaged
+        batch_size (int): Images per forward; the statistics are averaged
             over batches. Defaults to 64.
         num_workers (int): Worker processes that load. Defaults to 0.
         seed (int): Seed of the order, which mixes the cameras in a batch.

@@ -54,7 +54,7 @@ def extract(
             :class:`DomainDataset` (:meth:`DomainDataset.images`).
         domain (str, optional): Normalise as images of this domain are
             normalised in training. Defaults to None, as in testing.
-        batch_size (int): ImageSet per forward of a process. Defaults to 128.
+        batch_size (int): Images per forward of a process. Defaults to 128.
         num_workers (int): Worker processes that load. Defaults to 0.
         mode (str): The mode of the model: 'tensor', or 'predict', which is
             what a test scores (with the model's ``flip_test``). Defaults to
@@ -149,7 +149,7 @@ def fill_batch(batch: dict, size: int) -> None:
     Args:
         batch (dict): ``inputs`` (N, 3, H, W) and ``data_samples``, a dict of
             tensors (N, ...); changed in place.
-        size (int): ImageSet that it shall have; a batch of more stays as it
+        size (int): Images that it shall have; a batch of more stays as it
             is.
     """
     num = len(batch['inputs'])

@@ -37,10 +37,10 @@ def update_record(path: str, table: dict) -> None:
 
     Args:
         path (str): The record, a JSON file; it need not be there.
-        table (dict): ``experiment``, ``title``, ``config``, ``caption``,
-            ``command`` and ``lines``. A line has :data:`OF_LINE`, of each of
-            its seeds :data:`PER_SEED`, ``settings`` (:func:`digest`) and
-            ``versions``.
+        table (dict): ``experiment``, ``title``, ``config``, ``dataset``,
+            ``ap``, ``command`` and ``lines``. A line has :data:`OF_LINE`, of
+            each of its seeds :data:`PER_SEED`, ``settings`` (:func:`digest`)
+            and ``versions``.
 
     Raises:
         InputError: If the record is of another table, or if a line has been
