@@ -148,6 +148,11 @@ controls = [
     dict(title='(a) BN of the target', stage='pretrain', bn=True),
     dict(title='(b) everything but L_MDL', row='wo_mdl'),
 ]
+# The main stage's batch norms average over both domains.
+batch_norms = [
+    dict(title='(b), then (a)', row='wo_mdl', bn=True),
+    dict(title='MAR, then (a)', bn=True),
+]
 camera_means = [
     dict(
         title=f'{title}, (c) camera means subtracted',
@@ -157,7 +162,9 @@ camera_means = [
         ('source only', dict(stage='pretrain')),
         ('(a)', dict(stage='pretrain', bn=True)),
         ('(b)', dict(row='wo_mdl')),
+        ('(b), then (a)', dict(row='wo_mdl', bn=True)),
         ('MAR', dict()),
+        ('MAR, then (a)', dict(bn=True)),
     )
 ]
 
@@ -175,6 +182,7 @@ compared = dict(
         source_only,
         *controls,
         mar,
+        *batch_norms,
         *camera_means,
     ])
 experiments = {
