@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sides import sides
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmreid.evaluation.functional import ranking, re_ranking
+from mmreid.evaluation.functional import k_reciprocal, ranking
 from mmreid.evaluation.functional.re_ranking import (
     KReciprocalDistance,
     expand_queries,
@@ -118,8 +118,8 @@ def test_chunks_do_not_matter(problem, chunk_size, block, listed):
     query, gallery, options = problem
     expected = whole(KReciprocalDistance(*sides(query, gallery), **options))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(re_ranking, '_MAX_LISTED', listed)
-        patch.setattr(re_ranking, '_MAX_GATHERED', listed)
+        patch.setattr(k_reciprocal, '_MAX_LISTED', listed)
+        patch.setattr(k_reciprocal, '_MAX_GATHERED', listed)
         distance = KReciprocalDistance(
             *sides(query, gallery), chunk_size=chunk_size, **options
         )
@@ -198,7 +198,7 @@ def test_nearest_takes_the_first_of_equals(rows, columns, top, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     scores = rng.integers(0, top, (rows, columns)).astype(np.float32)
     k = data.draw(st.integers(1, columns))
-    result = re_ranking._nearest(torch.from_numpy(scores), k)
+    result = k_reciprocal.nearest(torch.from_numpy(scores), k)
     expected = scores.argsort(axis=1, kind='stable')[:, :k]
     np.testing.assert_array_equal(result, expected)
 
@@ -232,8 +232,8 @@ def small_blocks(num_people):
 
 
 def test_no_tensor_of_all_pairs(monkeypatch):
-    monkeypatch.setattr(re_ranking, '_MAX_LISTED', 2**12)
-    monkeypatch.setattr(re_ranking, '_MAX_GATHERED', 2**12)
+    monkeypatch.setattr(k_reciprocal, '_MAX_LISTED', 2**12)
+    monkeypatch.setattr(k_reciprocal, '_MAX_GATHERED', 2**12)
     with Largest() as largest:
         query, gallery = small_blocks(60)
     assert largest.elements == 16 * (len(query) + len(gallery))
@@ -241,8 +241,8 @@ def test_no_tensor_of_all_pairs(monkeypatch):
 
 def test_no_array_of_all_pairs(monkeypatch):
     """PyTorch's memory is not in it, NumPy's and SciPy's is."""
-    monkeypatch.setattr(re_ranking, '_MAX_LISTED', 2**12)
-    monkeypatch.setattr(re_ranking, '_MAX_GATHERED', 2**12)
+    monkeypatch.setattr(k_reciprocal, '_MAX_LISTED', 2**12)
+    monkeypatch.setattr(k_reciprocal, '_MAX_GATHERED', 2**12)
     tracemalloc.start()
     try:
         query, gallery = small_blocks(250)

@@ -8,6 +8,7 @@ from .distance import (
     normalise,
     unit_vectors,
 )
+from .jaccard import camera_aware_jaccard_graph, jaccard_graph
 from .matches import CAMERA_RULES
 from .nearest_pairs import nearest_pairs
 from .ranking import TIES, check_options, rank, rank_metrics, rank_queries
@@ -22,10 +23,12 @@ __all__ = [
     'Distance',
     'FeatureDistance',
     'KReciprocalDistance',
+    'camera_aware_jaccard_graph',
     'camera_means',
     'check_metric',
     'check_options',
     'expand_queries',
+    'jaccard_graph',
     'nearest_pairs',
     'normalise',
     'rank',

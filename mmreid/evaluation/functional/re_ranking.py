@@ -1,12 +1,10 @@
 """Better rankings from the features that are there: k-reciprocal re-ranking
 and query expansion, both without an ``N x N`` or ``Q x G`` matrix."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,96 +20,9 @@ from .distance import (
     normalise,
     query_blocks,
 )
+from .k_reciprocal import expanded_sets, nearest, of_rows, overlap, weigh
 
 __all__ = ['KReciprocalDistance', 'expand_queries']
-
-# Pairs of images taken at a time where only some pairs count; each costs
-# about 40 bytes.
-_MAX_LISTED = 2**21
-# Feature values gathered at a time for the distances of listed pairs.
-_MAX_GATHERED = 2**20
-
-
-def _nearest(scores: Tensor, k: int) -> Tensor:
-    """Columns of each row's k smallest scores, equal ones by their index.
-
-    Args:
-        scores (Tensor): Shape (r, N).
-        k (int): At most N.
-
-    Returns:
-        Tensor: Shape (r, k), int64.
-    """
-    values, indices = scores.topk(
-        min(k + 1, scores.shape[1]), largest=False, sorted=True
-    )
-    indices = indices[:, :k].contiguous()
-    # topk leaves open which of equal scores it takes: it matters where they
-    # go on beyond the k-th.
-    open_rows = (values[:, k - 1] == values[:, -1]).nonzero()[:, 0]
-    if k < scores.shape[1] and len(open_rows):
-        some = scores[open_rows]
-        edge = values[open_rows, k - 1, None]
-        below, equal = some < edge, some == edge
-        room = k - below.sum(1, keepdim=True)
-        equal &= equal.cumsum(1, dtype=torch.int32) <= room
-        indices[open_rows] = (below | equal).nonzero()[:, 1].view(-1, k)
-    indices = indices.sort(1).values
-    order = scores.gather(1, indices).sort(dim=1, stable=True).indices
-    return indices.gather(1, order)
-
-
-def _of_rows(columns: np.ndarray, value: float, dtype: type) -> csr_array:
-    """The value in k columns of every row.
-
-    Args:
-        columns (np.ndarray): Shape (N, k), int32.
-        value (float): The value.
-        dtype (type): Its type.
-
-    Returns:
-        csr_array: Shape (N, N).
-    """
-    num, k = columns.shape
-    # int32 throughout: one int64 would make all that follows int64.
-    starts = np.arange(0, num * k + 1, k, dtype=np.int32)
-    values = np.full(num * k, value, dtype)
-    return csr_array((values, columns.ravel(), starts), shape=(num, num))
-
-
-def _reciprocal(neighbours: np.ndarray) -> csr_array:
-    """Who is among whose neighbours, both ways: a symmetric matrix of ones.
-
-    Args:
-        neighbours (np.ndarray): Shape (N, k), int32.
-
-    Returns:
-        csr_array: Shape (N, N), at most k entries a row.
-    """
-    forward = _of_rows(neighbours, 1, np.int32)
-    return forward.multiply(forward.T).tocsr()
-
-
-def _expanded_sets(neighbours: np.ndarray, num_half: int) -> csr_array:
-    """The sets R* of all images: non-zero where j is in R*(i).
-
-    Args:
-        neighbours (np.ndarray): Each image first, then its k1 neighbours.
-            Shape (N, k1 + 1), int32.
-        num_half (int): How many of these make the sets that are added.
-
-    Returns:
-        csr_array: Shape (N, N).
-    """
-    sets = _reciprocal(neighbours)
-    halves = _reciprocal(neighbours[:, :num_half])
-    sizes = np.diff(halves.indptr)
-    # |R(i) and half set of j|, for every j in R(i). Half sets are symmetric,
-    # as all of these are, so a product counts what is in both.
-    added = (sets @ halves).multiply(sets).tocsr()
-    added.data = (3 * added.data > 2 * sizes[added.indices]).astype(np.int32)
-    added.eliminate_zeros()
-    return (sets + added @ halves).tocsr()
 
 
 class KReciprocalDistance:
@@ -230,8 +141,14 @@ class KReciprocalDistance:
         self._equal_columns = EqualColumns(g)
         neighbours = self._search(k1 + 1, chunk_size)
 
-        weights = self._weigh(_expanded_sets(neighbours, round(k1 / 2) + 1))
-        mean = _of_rows(neighbours[:, :k2], 1 / k2, weights.dtype)
+        weights = weigh(
+            expanded_sets(neighbours, round(k1 / 2) + 1),
+            self._features,
+            self._row,
+            self._column,
+            self._scale,
+        )
+        mean = of_rows(neighbours[:, :k2], 1 / k2, weights.dtype)
         num_query = len(q)
         self._queries = mean[:num_query] @ weights
         self._gallery = (mean[num_query:] @ weights).tocsc()
@@ -260,54 +177,11 @@ class KReciprocalDistance:
                 scores = equal_columns(self._scores(rows))
                 scale[rows] = scores.amax(1) + self._row[rows]
                 scores.diagonal(rows.start).fill_(-torch.inf)
-                neighbours[rows] = _nearest(scores, k).cpu().numpy()
+                neighbours[rows] = nearest(scores, k).cpu().numpy()
                 advance()
         # Where all images are one, all distances are 0.
         self._scale = scale.where(scale > 0, 1)
         return neighbours
-
-    def _weigh(self, sets: csr_array) -> csr_array:
-        """V: the sets with the weights of their members."""
-        counts = np.diff(sets.indptr)
-        images = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        weights = torch.empty(sets.nnz, dtype=self._features.dtype)
-        step = max(1, _MAX_GATHERED // self._features.shape[1])
-        for start in range(0, sets.nnz, step):
-            part = slice(start, start + step)
-            i = torch.from_numpy(images[part]).to(self.device).long()
-            j = torch.from_numpy(sets.indices[part]).to(self.device).long()
-            dot = self._features[i].mul_(self._features[j]).sum(1)
-            distance = self._row[i] + self._column[j] - dot
-            distance = distance.clamp_(min=0) / self._scale[i]
-            weights[part] = distance.neg_().exp_().cpu()
-        data = weights.numpy()
-        # No set is empty: each has the image itself.
-        data /= np.repeat(np.add.reduceat(data, sets.indptr[:-1]), counts)
-        return csr_array((data, sets.indices, sets.indptr), sets.shape)
-
-    def _pairs(self, rows: slice) -> Iterator[tuple[np.ndarray, ...]]:
-        """Every query and gallery image with a common entry, in parts: the
-        query within the block, the image, and the smaller of the entries."""
-        queries, gallery = self._queries[rows], self._gallery
-        query = np.repeat(np.arange(queries.shape[0]), np.diff(queries.indptr))
-        begin = gallery.indptr[queries.indices].astype(np.int64)
-        count = gallery.indptr[queries.indices + 1] - begin
-        end = count.cumsum()
-        cuts = np.arange(_MAX_LISTED, count.sum(), _MAX_LISTED)
-        for part in np.split(
-            np.arange(len(count)), np.searchsorted(end, cuts)
-        ):
-            entry = np.repeat(part, count[part])
-            if len(entry):
-                # The running number within the entry's list, in the list.
-                number = np.arange(len(entry)) + end[entry[0]]
-                number -= count[entry[0]]
-                number += (begin + count - end)[entry]
-                yield (
-                    query[entry],
-                    gallery.indices[number],
-                    np.minimum(queries.data[entry], gallery.data[number]),
-                )
 
     @torch.no_grad()
     def block(self, rows: slice) -> Tensor:
@@ -319,16 +193,12 @@ class KReciprocalDistance:
         Returns:
             Tensor: Shape (q, G), the caller's to overwrite.
         """
-        num_query, num_gallery = self.shape
+        num_query = self.shape[0]
         original = self._equal_columns(self._scores(rows, num_query))
         original.add_(self._row[:num_query][rows, None]).clamp_(min=0)
         original.div_(self._scale[:num_query][rows, None])
 
-        common = torch.zeros(original.numel(), dtype=original.dtype)
-        for query, image, value in self._pairs(rows):
-            place = torch.from_numpy(query * num_gallery + image)
-            common.index_add_(0, place, torch.from_numpy(value))
-        common = common.view(original.shape).to(self.device)
+        common = overlap(self._queries[rows], self._gallery).to(self.device)
         jaccard = common.div_(common - 2).add_(1)
         weight = self.lambda_value
         return original.mul_(weight).add_(jaccard, alpha=1 - weight)
@@ -381,8 +251,8 @@ def expand_queries(
         return query
     expanded = torch.empty_like(distance.query)
     for rows in query_blocks(distance.shape, chunk_size, (0, 1)):
-        nearest = _nearest(distance.block(rows), k)
+        found = nearest(distance.block(rows), k)
         # Of unit norm, for cosine.
-        expanded[rows] = F.embedding_bag(nearest, distance.gallery, mode='sum')
+        expanded[rows] = F.embedding_bag(found, distance.gallery, mode='sum')
     expanded.add_(distance.query).div_(k + 1)
     return replace(query, features=expanded)
