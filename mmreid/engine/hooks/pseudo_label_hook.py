@@ -1,6 +1,9 @@
+import torch
 from mmengine.hooks import Hook
+from torch import Tensor
 
 from mmreid.errors import InputError
+from mmreid.evaluation import cluster_quality
 from mmreid.registry import HOOKS
 
 from .utils import algorithm_of, cluster_counts
@@ -18,18 +21,25 @@ class PseudoLabelHook(Hook):
     Args:
         interval (int): Epochs of a stage between them, the first included.
             Defaults to 1.
+        quality (bool): Log how well the labels fit the persons, for domains
+            whose labels exist (:func:`mmreid.evaluation.cluster_quality`, as
+            ``cluster_purity``, ``pair_precision``, ``pair_recall`` and
+            ``pair_f1``). They are read here and nowhere else, so that no loss
+            can see them. Defaults to False.
     """
 
     # Before whatever reads the labels as the epoch begins.
     priority = 'HIGH'
 
-    def __init__(self, interval: int = 1) -> None:
+    def __init__(self, interval: int = 1, quality: bool = False) -> None:
         if interval < 1:
             raise InputError(
                 f'interval of PseudoLabelHook must be 1 or more, got '
                 f'{interval}.'
             )
         self.interval = interval
+        self.quality = quality
+        self._person_ids: dict[str, Tensor] = {}
 
     def before_train_epoch(self, runner) -> None:
         """Let the algorithm prepare the epoch, if it is its turn."""
@@ -40,6 +50,25 @@ class PseudoLabelHook(Hook):
             algorithm = algorithm_of(runner)
             algorithm.prepare_epoch(stage.name, epoch, loop.extract)
             for domain in stage.batch_size:
-                counts = cluster_counts(algorithm.sampling_labels(domain))
-                for name, value in counts.items():
+                labels = algorithm.sampling_labels(domain)
+                values = cluster_counts(labels)
+                if labels is not None and self.quality:
+                    values |= self._quality(runner, domain, labels.cpu())
+                for name, value in values.items():
                     runner.message_hub.update_scalar(f'train/{name}', value)
+                if values:
+                    shown = (f'{k} {v:.6g}' for k, v in values.items())
+                    runner.logger.info(
+                        f'Pseudo-labels of the {domain}: {", ".join(shown)}'
+                    )
+
+    def _quality(self, runner, domain: str, labels: Tensor) -> dict:
+        """How well the labels fit the persons, whom nobody else sees."""
+        if domain not in self._person_ids:
+            dataset = runner.train_loop.dataset.labelled(domain)
+            self._person_ids[domain] = torch.from_numpy(
+                dataset.person_ids(domain)
+            )
+        found = cluster_quality(labels, self._person_ids[domain])
+        found['cluster_purity'] = found.pop('purity')
+        return found

@@ -1,5 +1,6 @@
 from .average_precision import AP_FORMULAS
 from .camera_means import camera_means, subtract_camera_means
+from .clustering import cluster_quality
 from .distance import (
     METRICS,
     Distance,
@@ -27,6 +28,7 @@ __all__ = [
     'camera_means',
     'check_metric',
     'check_options',
+    'cluster_quality',
     'expand_queries',
     'jaccard_graph',
     'nearest_pairs',

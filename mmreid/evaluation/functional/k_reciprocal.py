@@ -1,5 +1,5 @@
-"""Sets of k-reciprocal neighbours as sparse matrices, and how far they overlap:
-what re-ranking and the Jaccard distance of clusterings share."""
+"""Sets of k-reciprocal neighbours as sparse matrices, and their overlap: what
+re-ranking and the Jaccard distance of clusterings share."""
 
 import numpy as np
 import torch

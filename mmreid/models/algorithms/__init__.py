@@ -1,6 +1,8 @@
 from .attribute_base import AttributeReID
 from .base import BaseReID
 from .baseline import Baseline
+from .cluster_base import ClusterReID
+from .cluster_contrast import ClusterContrast
 from .joint_supervision import JointSupervision
 from .mar import MAR
 from .tj_aidl import TJAIDL
@@ -11,5 +13,7 @@ __all__ = [
     'AttributeReID',
     'BaseReID',
     'Baseline',
+    'ClusterContrast',
+    'ClusterReID',
     'JointSupervision',
 ]

@@ -1,5 +1,11 @@
 from .camera_references import CameraReferences
+from .cluster_memory import ClusterMemory
 from .pseudo_labels import PseudoLabels
 from .soft_multilabel_memory import SoftMultilabelMemory
 
-__all__ = ['CameraReferences', 'PseudoLabels', 'SoftMultilabelMemory']
+__all__ = [
+    'CameraReferences',
+    'ClusterMemory',
+    'PseudoLabels',
+    'SoftMultilabelMemory',
+]

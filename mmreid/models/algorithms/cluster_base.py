@@ -1,0 +1,153 @@
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import broadcast, is_main_process
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmreid.datasets.samplers import uses_labels
+from mmreid.errors import InputError
+from mmreid.evaluation import camera_means, subtract_camera_means
+from mmreid.registry import MODELS
+from mmreid.structures import FeatureSet, Stage
+
+from .base import BaseReID, Extract
+
+
+class ClusterReID(BaseReID):
+    """Base of the methods that learn clusters of a target as persons.
+
+    As an epoch begins, the features of all target images are clustered, and
+    each image's cluster is its pseudo-label until the next time
+    (:class:`PseudoLabelHook` says when). Batches are P x K by them
+    (:class:`IdentitySampler`); outliers are not drawn. The features are of
+    unit norm, after a BNNeck.
+
+    A clustering that gives fewer clusters than a batch takes leaves the
+    labels of the epoch before; in the first epoch there are none, and that is
+    an error.
+
+    Training starts from any backbone's weights: ImageNet's, those of a
+    :class:`Baseline` or of MAR's stage ``pretrain``, whose classifiers are
+    left out, or those that people publish. No source is needed.
+
+    Args:
+        clusterer (dict): Config of what gives labels for a
+            :class:`FeatureSet`, such as :class:`JaccardDBSCAN` or
+            :class:`KMeans`.
+        camera_mean (bool): Subtract each camera's mean feature before
+            clustering (:func:`subtract_camera_means`). Defaults to False.
+        bn_neck (dict, optional): Config of :class:`BNNeck`; ``in_channels``
+            is the model's. None leaves it out. Defaults to
+            ``dict(type='BNNeck')``.
+        **kwargs: See :class:`BaseReID`.
+    """
+
+    stages = dict(cluster=dict(target=['camera_id']))
+    stage_state = ('clusters', 'memory')
+    # The BNNeck of another training fits, if there is one.
+    fresh_heads = ('bn_neck', 'classifier', 'head')
+
+    def __init__(
+        self,
+        clusterer: dict,
+        camera_mean: bool = False,
+        bn_neck: dict | None = dict(type='BNNeck'),  # noqa: B006
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.clusterer = MODELS.build(clusterer)
+        self.camera_mean = camera_mean
+        self.bn_neck = bn_neck and MODELS.build(
+            self.with_sizes(
+                'model.bn_neck', bn_neck, in_channels=self.feature_length
+            )
+        )
+        self.clusters = MODELS.build(dict(type='PseudoLabels'))
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """f, of unit norm, (N, 3, H, W) -> (N, D)."""
+        features = self.run_backbone(self.backbone, inputs)
+        if self.bn_neck:
+            features = self.bn_neck(features)
+        return F.normalize(features)
+
+    def check(self, stages: Sequence[Stage], dataset) -> None:
+        """See :meth:`BaseReID.check`; room for a label of each image.
+
+        Raises:
+            InputError: If the target is not drawn by its labels.
+        """
+        super().check(stages, dataset)
+        # Clusters that a stage's batch needs, of which two can be told apart.
+        self._least = {}
+        for stage in stages:
+            sampler = stage.sampler.get('target', dict(type='ShuffleSampler'))
+            if not uses_labels(sampler):
+                raise InputError(
+                    f'Stage {stage.name!r} of {type(self).__name__} must draw '
+                    'the target by its clusters, for outliers have none: set '
+                    "sampler=dict(target=dict(type='IdentitySampler', "
+                    'num_instances=4)).'
+                )
+            persons = stage.batch_size['target'] // sampler.get(
+                'num_instances', 4
+            )
+            self._least[stage.name] = max(2, persons)
+        self.clusters.allocate(len(dataset.domains['target']))
+
+    @torch.no_grad()
+    def prepare_epoch(self, stage: str, epoch: int, extract: Extract) -> None:
+        """Cluster the target, and start the memory from the clusters.
+
+        Raises:
+            InputError: If there are too few clusters in the first epoch.
+        """
+        target = extract('target')
+        labels = self._cluster(target)
+        num, least = int(labels.max()) + 1, self._least[stage]
+        if num < least:
+            found = (
+                f'The clustering of {len(labels)} target images found '
+                f'{num} clusters, but a batch takes images of {least}'
+            )
+            if not self.clusters.num_clusters:
+                raise InputError(
+                    f'{found}: change model.clusterer (a larger eps or a '
+                    'smaller min_samples leaves fewer outliers, a smaller eps '
+                    'gives more clusters), lower batch_size.target of the '
+                    f'stage {stage!r}, or start from weights that know '
+                    'persons.'
+                )
+            print_log(
+                f'{found}: the labels of the epoch before stay.',
+                logger='current',
+            )
+            labels = self.clusters.labels
+        self.clusters.assign(labels, epoch)
+        self.start_memory(target, self.clusters.labels)
+
+    def _cluster(self, target: FeatureSet) -> Tensor:
+        """Labels of the first process, on every one."""
+        labels = torch.full((len(target),), -1, device=target.features.device)
+        if is_main_process():
+            if self.camera_mean:
+                target = subtract_camera_means(target, camera_means(target))
+            labels.copy_(self.clusterer(target))
+        broadcast(labels)
+        return labels
+
+    @abstractmethod
+    def start_memory(self, target: FeatureSet, labels: Tensor) -> None:
+        """Start the method's memory from the clusters of an epoch.
+
+        Args:
+            target (FeatureSet): All N target images, of unit norm.
+            labels (Tensor): (N, ) int64, numbered from 0, -1 for outliers.
+        """
+
+    def sampling_labels(self, domain: str) -> Tensor | None:
+        """See :meth:`BaseReID.sampling_labels`."""
+        return self.clusters.labels if domain == 'target' else None

@@ -1,0 +1,4 @@
+from .jaccard_dbscan import JaccardDBSCAN
+from .k_means import KMeans
+
+__all__ = ['JaccardDBSCAN', 'KMeans']
