@@ -360,18 +360,27 @@ class Plan:
         )
         return self._tasks[file]
 
-    def batch_norms(self, trained: Task, row: Row, seed: int) -> Task:
-        """The task that leaves a checkpoint with the target's statistics."""
-        file = f'{trained.file[:-4]}_bn.pth'
+    def batch_norms(self, trained: list[Task], row: Row, seed: int) -> Task:
+        """The task that leaves a checkpoint with the target's statistics.
+
+        Without a training, of the weights that the config starts from.
+        """
+        checkpoint, file = (
+            'none',
+            osp.join(self.folder(row, seed), f'{UNTRAINED}_bn.pth'),
+        )
+        if trained:
+            checkpoint = trained[0].file
+            file = f'{checkpoint[:-4]}_bn.pth'
         if file not in self._tasks:
             domains = self.config(row).train_dataloader.dataset
             self._tasks[file] = Task(
                 f'{row.name}, seed {seed}: BN of the target',
                 file,
                 tool('analysis_tools/adapt_bn.py')
-                + [row.argument, trained.file, file, '--seed', str(seed)]
+                + [row.argument, checkpoint, file, '--seed', str(seed)]
                 + self.common(row),
-                [trained],
+                trained,
                 len_of(domains.target),
             )
         return self._tasks[file]
@@ -421,7 +430,7 @@ class Plan:
             command += self.common(row, *options)
         else:
             if cell.bn:
-                needs = [self.batch_norms(needs[0], row, seed)]
+                needs = [self.batch_norms(needs, row, seed)]
                 checkpoint = needs[0].file
             file += '.json'
             less_means = replace(cell, camera_mean=True)

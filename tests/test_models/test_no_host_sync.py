@@ -10,7 +10,13 @@ import torch
 from mmengine.optim import OptimWrapper
 from tiny_mar import batch_info
 
-from mmreid.models import MAR, TJAIDL, Baseline, JointSupervision
+from mmreid.models import (
+    MAR,
+    TJAIDL,
+    Baseline,
+    ClusterContrast,
+    JointSupervision,
+)
 
 NUM_IDENTITIES, NUM_ATTRIBUTES, NUM_TARGETS = 6, 4, 12
 COMMON = dict(
@@ -58,6 +64,17 @@ def joint_supervision():
         num_identities=NUM_IDENTITIES,
         num_attributes=NUM_ATTRIBUTES,
     )
+
+
+def cluster_contrast():
+    model = ClusterContrast(
+        **COMMON, clusterer=dict(type='KMeans', num_clusters=3)
+    )
+    labels = torch.arange(NUM_TARGETS) % 3
+    model.clusters.allocate(NUM_TARGETS)
+    model.clusters.assign(labels, 0)
+    model.memory.start(torch.ones(NUM_TARGETS, model.feature_length), labels)
+    return model
 
 
 def batch(info):
@@ -110,6 +127,7 @@ def batch(info):
         ),
         (joint_supervision, 'joint', ['source']),
         (lambda: Baseline(NUM_IDENTITIES, **COMMON), 'train', ['source']),
+        (cluster_contrast, 'cluster', ['target']),
     ],
 )
 def test_a_step_reads_no_value(build, stage, domains):

@@ -12,6 +12,11 @@ from types import SimpleNamespace
 import cv2
 import pytest
 import tiny_mar
+import torch
+from mmengine.runner import set_random_seed
+
+from mmreid.apis import init_model
+from mmreid.utils import read_config
 
 TOOL = osp.join(tiny_mar.ROOT, 'tools', 'reproduce.py')
 TABLE = """
@@ -46,6 +51,12 @@ experiments = {
         title='A picture',
         cells=[dict(source_only, tool='rank_list')]),
     'whole': dict(title='W', cells=[dict(title='MAR', tool='rank_list')]),
+    'nothing': dict(
+        title='Nothing trained',
+        cells=[
+            dict(title='untrained', stage='untrained'),
+            dict(title='BN', stage='untrained', bn=True),
+        ]),
     'fails': dict(
         title='One fails',
         cells=[dict(title='wrong', row='wrong'), source_only]),
@@ -318,6 +329,26 @@ def test_curve_and_picture(run, tmp_path):
     assert (status, called) == (0, ['rank_list.py'])
     picture = tmp_path / 'W/tiny/seed_3/pretrain_rank_list.png'
     assert cv2.imread(str(picture)) is not None and str(picture) in output
+
+
+def test_controls_that_train_nothing(run, tmp_path):
+    status, output, called = run('nothing', '--seeds', '3')
+    assert status == 0
+    assert sorted(called) == ['adapt_bn.py', 'test.py', 'test.py']
+    scores = tmp_path / 'W/tiny/seed_3'
+    before, after = (
+        read(scores / f'{name}.json') for name in ('untrained', 'untrained_bn')
+    )
+    assert before['mAP'] != after['mAP']
+    # The same random weights, with other statistics.
+    states = torch.load(scores / 'untrained_bn.pth')['state_dict']
+    set_random_seed(3)
+    model = init_model(read_config(str(tmp_path / 'method/tiny.py')))
+    weights = model.state_dict()
+    for key, value in states.items():
+        moved = 'running' in key or key.endswith('batches_tracked')
+        moved |= key == 'miner.threshold'  # none yet
+        assert moved or torch.equal(weights[key], value), key
 
 
 @pytest.mark.parametrize(

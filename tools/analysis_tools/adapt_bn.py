@@ -8,7 +8,7 @@ import argparse
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint
+from mmengine.runner import save_checkpoint, set_random_seed
 from torch.utils.data import Dataset
 
 from mmreid.apis import adapt_bn, init_model
@@ -22,7 +22,11 @@ from mmreid.utils.checkpoint import WHOLE_FILES
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
-    parser.add_argument('checkpoint', help='such as stage_pretrain.pth')
+    parser.add_argument(
+        'checkpoint',
+        help="such as stage_pretrain.pth, or 'none': the weights that the "
+        'config starts from',
+    )
     parser.add_argument('out', help='checkpoint to write')
     parser.add_argument(
         '--images',
@@ -33,7 +37,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--batch-size', type=int, help='default: 64, or all if they are less'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the order')
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='of the order, and of weights that are drawn',
+    )
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--amp',
@@ -66,7 +75,9 @@ def main() -> None:
     cfg.model.amp = args.amp
     init_default_scope(cfg.default_scope)
     images = images_of(cfg, args.images)
-    model = init_model(cfg, args.checkpoint, args.device)
+    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
+    set_random_seed(args.seed)
+    model = init_model(cfg, checkpoint, args.device)
     adapt_bn(
         model,
         images,

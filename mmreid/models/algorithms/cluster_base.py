@@ -47,8 +47,8 @@ class ClusterReID(BaseReID):
 
     stages = dict(cluster=dict(target=['camera_id']))
     stage_state = ('clusters', 'memory')
-    # The BNNeck of another training fits, if there is one.
-    fresh_heads = ('bn_neck', 'classifier', 'head')
+    # A BNNeck of another training fits; the rest is Baseline's and MAR's.
+    fresh_heads = ('bn_neck', 'classifier', 'head', 'miner', 'references')
 
     def __init__(
         self,

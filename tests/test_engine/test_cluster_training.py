@@ -1,0 +1,273 @@
+import random
+
+import pytest
+import tiny_mar
+import torch
+from mmengine.runner import Runner
+from test_no_label_leak import write_manifest
+from tiny_mar import NUM_TARGETS, RecordHook, hook_of, run_two, train
+
+from mmreid.models import ClusterReID, JaccardDBSCAN
+
+# Three epochs of four iterations.
+EPOCH, END = 4, 12
+PLAIN = dict(type='JaccardDBSCAN', eps=0.6, min_samples=2, k1=4, k2=2)
+AWARE = dict(
+    type='JaccardDBSCAN',
+    eps=0.6,
+    min_samples=2,
+    camera_aware=True,
+    k1_intra=2,
+    k1_inter=3,
+    k2_intra=1,
+    k2_inter=2,
+)
+
+
+@pytest.fixture
+def config(benchmark, tmp_path):
+    def config(work_dir='run', **changes):
+        cfg = tiny_mar.tiny_config(benchmark, str(tmp_path / work_dir))
+        del cfg.default_hooks['pair_mining']
+        cfg.default_hooks.pseudo_labels = dict(
+            type='PseudoLabelHook', quality=True
+        )
+        cfg.custom_imports = dict(imports=['tiny_mar'])
+        cfg.train_dataloader.dataset.source = None
+        cfg.train_cfg.order = ['cluster']
+        cfg.train_cfg.stages = dict(
+            cluster=dict(
+                batch_size=dict(target=8),
+                sampler=dict(
+                    target=dict(type='IdentitySampler', num_instances=4)
+                ),
+                epoch_length=EPOCH,
+                max_epochs=3,
+            )
+        )
+        cfg.default_hooks.checkpoint.interval = 3
+        cfg.model = dict(
+            type='ClusterContrast',
+            data_preprocessor=cfg.model.data_preprocessor,
+            backbone=cfg.model.backbone,
+            clusterer=PLAIN,
+        )
+        cfg.merge_from_dict(
+            {key.replace('__', '.'): value for key, value in changes.items()}
+        )
+        return cfg
+
+    return config
+
+
+def last_states(work_dir):
+    checkpoint = torch.load(f'{work_dir}/iter_{END}.pth', weights_only=True)
+    return {
+        key: checkpoint[key]
+        for key in ('state_dict', 'optimizer', 'param_schedulers')
+    }
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(),
+        dict(model__camera_mean=True),
+        dict(model__clusterer=dict(_delete_=True, **AWARE)),
+        dict(
+            model__clusterer=dict(_delete_=True, type='KMeans', num_clusters=5)
+        ),
+        dict(model__bn_neck=None),
+    ],
+    ids=['plain', 'camera-mean', 'camera-aware', 'k-means', 'no-neck'],
+)
+def test_trains_and_is_tested(config, changes):
+    record = dict(type='RecordHook')
+    runner = train(config(custom_hooks=[record], **changes))
+    scalars = runner.message_hub.log_scalars
+    assert 2 <= scalars['train/clusters'].current() <= NUM_TARGETS / 2
+    assert 0 < scalars['train/cluster_purity'].current() <= 100
+    assert 0 < scalars['train/pair_f1'].current() <= 100
+    # Two clusters of four images, none of them an outlier.
+    labels = runner.model.clusters.labels
+    _, last = hook_of(runner, RecordHook).samples[END - 1]
+    drawn = labels[torch.tensor(last)].view(2, 4)
+    assert (drawn == drawn[:, :1]).all() and (drawn >= 0).all()
+    found = runner.test()
+    # A test reads no training data, so it has no room for labels and memory.
+    cfg = config(
+        'test', load_from=f'{runner.work_dir}/stage_cluster.pth', **changes
+    )
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        cfg.pop(key)
+    assert Runner.from_cfg(cfg).test() == found
+    assert 0 < found['mAP'] <= 100
+
+
+@pytest.mark.parametrize('at', [3, 6, 8, 10])
+def test_resumed_run_equals_whole_run(config, at):
+    whole = train(config('whole'))
+    kill = dict(type='KillHook', event='after_train_iter', at=at)
+    with pytest.raises(tiny_mar.Killed):
+        train(config(custom_hooks=[kill]))
+    resumed = train(config(resume=True))
+    tiny_mar.assert_same(
+        last_states(resumed.work_dir), last_states(whole.work_dir)
+    )
+
+
+def test_two_processes(config, tmp_path):
+    # Batch statistics are those of a process: without them.
+    changes = dict(
+        model__backbone__norm_eval=True,
+        model__bn_neck=None,
+    )
+    config('two', custom_hooks=[dict(type='DumpRankHook')], **changes).dump(
+        str(tmp_path / 'tiny.py')
+    )
+    run_two('dist_train.sh', tmp_path / 'tiny.py', 2)
+    first, second = (
+        torch.load(tmp_path / 'two' / f'rank{rank}.pth', weights_only=True)
+        for rank in range(2)
+    )
+    tiny_mar.assert_same(first, second)
+    one = dict(train(config('one', **changes)).model.state_dict())
+    assert torch.equal(one['clusters.labels'], first['clusters.labels'])
+    for key, value in one.items():
+        torch.testing.assert_close(
+            first[key],
+            value,
+            rtol=1e-4,
+            atol=1e-5,
+            msg=lambda m, key=key: f'{key}: {m}',
+        )
+
+
+def test_labels_of_the_target_do_not_leak(config, benchmark, tmp_path):
+    """Though the log measures the clusters by them."""
+    states, purities = [], []
+    for name, relabel in (
+        ('true', lambda ids: ids),
+        ('random', lambda ids: random.Random(0).choices(range(4), k=len(ids))),
+    ):
+        file = str(tmp_path / f'{name}.csv')
+        write_manifest(benchmark, file, relabel)
+        target = dict(
+            _delete_=True, type='ReIDManifest', ann_file=file, labelled=False
+        )
+        runner = train(config(name, train_dataloader__dataset__target=target))
+        states.append(dict(runner.model.state_dict()))
+        scalars = runner.message_hub.log_scalars
+        purities.append(scalars['train/cluster_purity'].current())
+    tiny_mar.assert_same(*states)
+    assert purities[0] != purities[1]
+
+
+def replace_labels(monkeypatch, labels_of):
+    """Labels by the number of the clustering, None for the true ones."""
+    calls = []
+    cluster = JaccardDBSCAN.__call__
+
+    def call(self, images):
+        calls.append(len(images))
+        labels = labels_of(len(calls) - 1)
+        return cluster(self, images) if labels is None else labels
+
+    monkeypatch.setattr(JaccardDBSCAN, '__call__', call)
+    return calls
+
+
+NONE = torch.full((NUM_TARGETS,), -1)
+ONE = torch.zeros(NUM_TARGETS, dtype=torch.int64)
+
+
+@pytest.mark.parametrize('bad', [NONE, ONE], ids=['none', 'one'])
+def test_bad_clustering_leaves_the_labels(config, monkeypatch, bad):
+    calls = replace_labels(monkeypatch, lambda call: [None, bad, bad][call])
+    seen = []
+    prepare = ClusterReID.prepare_epoch
+
+    def note(self, *args):
+        prepare(self, *args)
+        seen.append(self.clusters.labels.tolist())
+
+    monkeypatch.setattr(ClusterReID, 'prepare_epoch', note)
+    runner = train(config())
+    assert calls == [NUM_TARGETS] * 3
+    assert seen[0] == seen[1] == seen[2]
+    assert runner.iter == END
+
+
+@pytest.mark.parametrize(
+    'bad, number', [(NONE, 0), (ONE, 1)], ids=['none', 'one']
+)
+def test_bad_first_clustering(config, monkeypatch, bad, number):
+    replace_labels(monkeypatch, lambda call: bad)
+    message = f'21 target images found {number} clusters, .* images of 2'
+    with pytest.raises(ValueError, match=message):
+        train(config())
+
+
+def test_fewer_clusters_than_persons_of_a_batch(config):
+    cfg = config(
+        train_cfg__stages__cluster__batch_size=dict(target=20),
+        model__clusterer=dict(_delete_=True, type='KMeans', num_clusters=3),
+    )
+    with pytest.raises(ValueError, match='found 3 clusters, .* images of 5'):
+        train(cfg)
+
+
+@pytest.mark.parametrize(
+    'sampler', [{}, dict(target=dict(type='ShuffleSampler'))]
+)
+def test_outliers_are_not_to_be_drawn(config, sampler):
+    cfg = config()
+    cfg.train_cfg.stages.cluster.sampler = sampler
+    with pytest.raises(ValueError, match='must draw the target by its clust'):
+        train(cfg)
+
+
+def test_camera_means_without_cameras(config, benchmark, tmp_path):
+    folder = tmp_path / 'crops'
+    folder.mkdir()
+    from pathlib import Path
+
+    train_part = Path(benchmark) / 'target' / 'bounding_box_train'
+    for path in train_part.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    target = dict(
+        _delete_=True,
+        type='ReIDFolder',
+        data_root=str(folder),
+        pattern=r'.*',
+        labelled=False,
+    )
+    cfg = config(
+        train_dataloader__dataset__target=target,
+        default_hooks__pseudo_labels__quality=False,
+        model__camera_mean=True,
+    )
+    with pytest.raises(ValueError, match='[Cc]amera'):
+        train(cfg)
+
+
+def test_starts_from_other_methods(config, benchmark, tmp_path):
+    """From MAR's pretraining, whose agents are left out."""
+    source = tiny_mar.tiny_config(benchmark, str(tmp_path / 'mar'))
+    source.custom_imports = dict(imports=['tiny_mar'])
+    source.train_cfg.order = ['pretrain']
+    work_dir = train(source).work_dir
+    weights = torch.load(f'{work_dir}/stage_pretrain.pth', weights_only=True)[
+        'state_dict'
+    ]
+    cfg = config(
+        load_from=f'{work_dir}/stage_pretrain.pth',
+        train_cfg__stages__cluster__max_epochs=None,
+        train_cfg__stages__cluster__max_iters=1,
+        optim_wrapper__optimizer__lr=0,
+    )
+    states = train(cfg).model.state_dict()
+    for key, value in weights.items():
+        if key.startswith('backbone.') and 'running' not in key:
+            if not key.endswith('num_batches_tracked'):
+                assert torch.equal(states[key], value), key
