@@ -57,7 +57,10 @@ napoleon_use_ivar = True
 # No inventory of other packages is fetched; names of ours must be right.
 nitpick_ignore = [
     ('py:class', name)
-    for name in ('Config', 'Dataset', 'Images', 'Runner', 'Tensor', 'optional')
+    for name in (
+        *('Config', 'Dataset', 'Images', 'Runner', 'Tensor', 'csr_array'),
+        'optional',
+    )
 ]
 nitpick_ignore_regex = [
     ('py:.*', r'(mmcv|mmengine|mmpretrain|nn|np|torch)\..*'),
