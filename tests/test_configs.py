@@ -139,7 +139,7 @@ def test_model_builds(path, monkeypatch):
         elif cfg['type'] == 'Baseline':
             logits = [model.classifier(features)]
             sizes = [cfg['num_identities']]
-        elif cfg['type'] == 'ClusterContrast':
+        elif cfg['type'] in ('CameraProxies', 'ClusterContrast'):
             model.memory.rows = torch.zeros(7, model.feature_length)
             logits = [model.memory(features)]
             sizes = [7]

@@ -24,7 +24,10 @@ RESULTS = [
 def test_every_main_config_is_there():
     configs = {
         path.relative_to(ROOT).as_posix()
-        for folder in ('baseline', 'cluster_contrast', 'mar', 'tj_aidl')
+        for folder in (
+            *('baseline', 'camera_proxies', 'cluster_contrast'),
+            *('mar', 'tj_aidl'),
+        )
         for path in (ROOT / 'configs' / folder).glob('*.py')
         if path.name != 'table.py'
     }

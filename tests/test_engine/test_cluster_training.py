@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import pytest
 import tiny_mar
@@ -21,6 +22,14 @@ AWARE = dict(
     k1_inter=3,
     k2_intra=1,
     k2_inter=2,
+)
+# Three images of a person are of three cameras.
+PROXIES = dict(
+    model__type='CameraProxies',
+    model__inter_epoch=1,
+    train_cfg__stages__cluster__sampler=dict(
+        target=dict(type='IdentitySampler', num_instances=2)
+    ),
 )
 
 
@@ -78,8 +87,12 @@ def last_states(work_dir):
             model__clusterer=dict(_delete_=True, type='KMeans', num_clusters=5)
         ),
         dict(model__bn_neck=None),
+        PROXIES,
     ],
-    ids=['plain', 'camera-mean', 'camera-aware', 'k-means', 'no-neck'],
+    ids=[
+        *('plain', 'camera-mean', 'camera-aware', 'k-means', 'no-neck'),
+        'proxies',
+    ],
 )
 def test_trains_and_is_tested(config, changes):
     record = dict(type='RecordHook')
@@ -88,10 +101,11 @@ def test_trains_and_is_tested(config, changes):
     assert 2 <= scalars['train/clusters'].current() <= NUM_TARGETS / 2
     assert 0 < scalars['train/cluster_purity'].current() <= 100
     assert 0 < scalars['train/pair_f1'].current() <= 100
-    # Two clusters of four images, none of them an outlier.
-    labels = runner.model.clusters.labels
+    # Clusters, or proxies, of as many images, none of them an outlier.
+    labels = runner.model.sampling_labels('target')
+    instances = runner.train_loop.stage.sampler['target']['num_instances']
     _, last = hook_of(runner, RecordHook).samples[END - 1]
-    drawn = labels[torch.tensor(last)].view(2, 4)
+    drawn = labels[torch.tensor(last)].view(-1, instances)
     assert (drawn == drawn[:, :1]).all() and (drawn >= 0).all()
     found = runner.test()
     # A test reads no training data, so it has no room for labels and memory.
@@ -104,23 +118,24 @@ def test_trains_and_is_tested(config, changes):
     assert 0 < found['mAP'] <= 100
 
 
+@pytest.mark.parametrize('changes', [{}, PROXIES], ids=['clusters', 'proxies'])
 @pytest.mark.parametrize('at', [3, 6, 8, 10])
-def test_resumed_run_equals_whole_run(config, at):
-    whole = train(config('whole'))
+def test_resumed_run_equals_whole_run(config, at, changes):
+    whole = train(config('whole', **changes))
     kill = dict(type='KillHook', event='after_train_iter', at=at)
     with pytest.raises(tiny_mar.Killed):
-        train(config(custom_hooks=[kill]))
-    resumed = train(config(resume=True))
+        train(config(custom_hooks=[kill], **changes))
+    resumed = train(config(resume=True, **changes))
     tiny_mar.assert_same(
         last_states(resumed.work_dir), last_states(whole.work_dir)
     )
 
 
-def test_two_processes(config, tmp_path):
+@pytest.mark.parametrize('method', [{}, PROXIES], ids=['clusters', 'proxies'])
+def test_two_processes(config, tmp_path, method):
     # Batch statistics are those of a process: without them.
     changes = dict(
-        model__backbone__norm_eval=True,
-        model__bn_neck=None,
+        method, model__backbone__norm_eval=True, model__bn_neck=None
     )
     config('two', custom_hooks=[dict(type='DumpRankHook')], **changes).dump(
         str(tmp_path / 'tiny.py')
@@ -227,28 +242,38 @@ def test_outliers_are_not_to_be_drawn(config, sampler):
         train(cfg)
 
 
-def test_camera_means_without_cameras(config, benchmark, tmp_path):
+@pytest.fixture
+def crops(benchmark, tmp_path):
+    """The target's images as crops of one camera."""
     folder = tmp_path / 'crops'
     folder.mkdir()
-    from pathlib import Path
-
     train_part = Path(benchmark) / 'target' / 'bounding_box_train'
     for path in train_part.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    target = dict(
-        _delete_=True,
-        type='ReIDFolder',
-        data_root=str(folder),
-        pattern=r'.*',
-        labelled=False,
-    )
-    cfg = config(
-        train_dataloader__dataset__target=target,
+    return dict(
+        train_dataloader__dataset__target=dict(
+            _delete_=True,
+            type='ReIDFolder',
+            data_root=str(folder),
+            labelled=False,
+        ),
         default_hooks__pseudo_labels__quality=False,
-        model__camera_mean=True,
     )
-    with pytest.raises(ValueError, match='[Cc]amera'):
-        train(cfg)
+
+
+def test_with_one_camera_a_cluster_is_one_proxy(config, crops):
+    model = train(config(**PROXIES, **crops)).model
+    assert torch.equal(model.proxies.labels, model.clusters.labels)
+    assert (model.memory.camera == 0).all()
+
+
+@pytest.mark.parametrize('camera_aware', [False, True])
+def test_with_one_camera(config, crops, camera_aware):
+    changes = dict(model__camera_mean=True)
+    if camera_aware:
+        changes['model__clusterer'] = dict(_delete_=True, **AWARE)
+    runner = train(config(**changes, **crops))
+    assert runner.iter == END
 
 
 def test_starts_from_other_methods(config, benchmark, tmp_path):

@@ -14,9 +14,11 @@ from mmreid.models import (
     MAR,
     TJAIDL,
     Baseline,
+    CameraProxies,
     ClusterContrast,
     JointSupervision,
 )
+from mmreid.structures import FeatureSet
 
 NUM_IDENTITIES, NUM_ATTRIBUTES, NUM_TARGETS = 6, 4, 12
 COMMON = dict(
@@ -77,6 +79,21 @@ def cluster_contrast():
     return model
 
 
+def camera_proxies():
+    model = CameraProxies(
+        **COMMON,
+        clusterer=dict(type='KMeans', num_clusters=3),
+        inter_epoch=0,
+    )
+    model.clusters.allocate(NUM_TARGETS)
+    model.proxies.allocate(NUM_TARGETS)
+    images = torch.arange(NUM_TARGETS)
+    features = torch.ones(NUM_TARGETS, model.feature_length)
+    target = FeatureSet(features, camera_id=images % 2)
+    model.start_memory(target, images % 3)
+    return model
+
+
 def batch(info):
     num = max(rows.stop for rows in info.domains.values())
 
@@ -128,6 +145,7 @@ def batch(info):
         (joint_supervision, 'joint', ['source']),
         (lambda: Baseline(NUM_IDENTITIES, **COMMON), 'train', ['source']),
         (cluster_contrast, 'cluster', ['target']),
+        (camera_proxies, 'cluster', ['target']),
     ],
 )
 def test_a_step_reads_no_value(build, stage, domains):

@@ -98,7 +98,7 @@ class NeighbourReportHook(Hook):
             row |= neighbour_report(
                 images, ranking_metric(runner.cfg), agreement
             )
-        row |= cluster_counts(algorithm.sampling_labels(self.domain))
+        row |= cluster_counts(algorithm.cluster_labels(self.domain))
         hub = runner.message_hub
         for name in ('mined_positives', 'mined_negatives'):
             mined = hub.log_scalars.get(f'train/{name}')

@@ -50,7 +50,7 @@ class PseudoLabelHook(Hook):
             algorithm = algorithm_of(runner)
             algorithm.prepare_epoch(stage.name, epoch, loop.extract)
             for domain in stage.batch_size:
-                labels = algorithm.sampling_labels(domain)
+                labels = algorithm.cluster_labels(domain)
                 values = cluster_counts(labels)
                 if labels is not None and self.quality:
                     values |= self._quality(runner, domain, labels.cpu())

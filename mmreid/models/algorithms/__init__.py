@@ -1,6 +1,7 @@
 from .attribute_base import AttributeReID
 from .base import BaseReID
 from .baseline import Baseline
+from .camera_proxies import CameraProxies
 from .cluster_base import ClusterReID
 from .cluster_contrast import ClusterContrast
 from .joint_supervision import JointSupervision
@@ -13,6 +14,7 @@ __all__ = [
     'AttributeReID',
     'BaseReID',
     'Baseline',
+    'CameraProxies',
     'ClusterContrast',
     'ClusterReID',
     'JointSupervision',

@@ -353,6 +353,18 @@ class BaseReID(BaseModel):
         """
         return None
 
+    def cluster_labels(self, domain: str) -> Tensor | None:
+        """Pseudo-labels that stand for persons, for the log alone.
+
+        Args:
+            domain (str): Its name.
+
+        Returns:
+            Tensor | None: (N, ) int64, -1 for outliers. Those of
+            :meth:`sampling_labels`, unless a method draws by finer ones.
+        """
+        return self.sampling_labels(domain)
+
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         if not prefix:
             self._check_keys(state_dict)

@@ -1,0 +1,30 @@
+# Camera-aware proxies from a network that knows persons: OSNet x0.25 from
+# weights of MSMT17 in torchreid's layout, below data/weights or the folder named
+# by MMREID_WEIGHTS. No image of MSMT17 is needed. For two CPU cores.
+_base_ = 'camera_proxies_r50_128x64_market1501.py'
+
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(96, 192)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+
+model = dict(
+    channels_last=True,
+    data_preprocessor=dict(
+        augmentations=[
+            dict(type='RandomFlipCrop', padding=7),
+            dict(type='RandomErasing', prob=0.5),
+        ]),
+    backbone=dict(
+        _delete_=True,
+        type='LinearEndOSNet',
+        width=0.25,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='{{$MMREID_WEIGHTS:data/weights}}'
+            '/osnet_x0_25_msmt17_1041ids.pth')),
+    bn_neck=None)
