@@ -653,6 +653,22 @@ def test_own_cameras_need_the_folder_alone(monkeypatch):
             )
 
 
+@pytest.mark.parametrize('network', ['r50_128x64', 'osnet-x0-25_192x96'])
+def test_own_cameras_alone_need_no_source(monkeypatch, network):
+    monkeypatch.setenv('MMREID_CROPS', 'there')
+    cfg = read_config(
+        f'mmreid::cluster_contrast/cluster_contrast_{network}_own-cameras.py'
+    )
+    domains = cfg.train_dataloader.dataset
+    assert 'source' not in domains
+    assert domains.target == dict(
+        type='ReIDFolder', data_root='there', pattern=None, labelled=False
+    )
+    # Nobody knows who is who.
+    assert not cfg.default_hooks.pseudo_labels.quality
+    assert not [key for key in cfg if key.startswith(('val_', 'test_'))]
+
+
 @pytest.mark.parametrize('delete', ['', '_delete_=True, '])
 def test_what_is_written_in_its_place_counts(child, delete):
     cfg = read_config(
