@@ -13,7 +13,7 @@ The published code is no dependency: without its checkout it is skipped. It
 needs faiss (`pip install faiss-cpu`).
 
 Contenders take turns, each in a forked process of its own that has run once
-on a few images. Memory is how far the peak of its resident memory rises from
+on 1,000 images. Memory is how far the peak of its resident memory rises from
 there, so the features do not count. On one thread time is processor time, so
 that other jobs on the machine count less; on more it is wall clock time. The
 clusterings are compared by the adjusted Rand index: the published search
@@ -101,7 +101,7 @@ def published(checkout: Path) -> Callable:
 def measure(run: Callable, images: FeatureSet, threads: int) -> tuple:
     """Seconds, bytes and labels, in a process of its own."""
     torch.set_num_threads(threads)
-    run(draw(200, images.features.shape[1], 1))
+    run(draw(1000, images.features.shape[1], 1))
     clock = time.process_time if threads == 1 else time.perf_counter
     before, start = peak_memory(), clock()
     labels = run(images)

@@ -175,7 +175,6 @@ def test_small_parts_do_not_matter(monkeypatch):
     images = FeatureSet(people()[0])
     whole = jaccard_graph(images, 0.5)
     monkeypatch.setattr(k_reciprocal, '_MAX_LISTED', 100)
-    monkeypatch.setattr(k_reciprocal, '_MAX_GATHERED', 100)
     parts = jaccard_graph(images, 0.5)
     np.testing.assert_allclose(parts.toarray(), whole.toarray(), atol=1e-6)
 

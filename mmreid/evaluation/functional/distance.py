@@ -77,7 +77,7 @@ def as_features(name: str, value: ArrayLike) -> Tensor:
     return features
 
 
-def _with_squares(name: str, features: Tensor) -> tuple[Tensor, Tensor]:
+def with_squares(name: str, features: Tensor) -> tuple[Tensor, Tensor]:
     """Features (N, D) in float32 or float64, and their |x|^2, (N,).
 
     Args:
@@ -117,7 +117,7 @@ def unit_vectors(name: str, features: Tensor) -> Tensor:
     Raises:
         InputError: If one is not finite.
     """
-    return normalise(*_with_squares(name, features))
+    return normalise(*with_squares(name, features))
 
 
 def check_pair(
@@ -138,7 +138,7 @@ def check_pair(
             feature is not finite.
     """
     (q, q_squares), (g, g_squares) = (
-        _with_squares(name, as_features(name, images.features))
+        with_squares(name, as_features(name, images.features))
         for name, images in (
             ('query_features', query),
             ('gallery_features', gallery),

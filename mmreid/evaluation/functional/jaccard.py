@@ -13,7 +13,13 @@ from mmreid.structures import FeatureSet
 from mmreid.structures.feature_set import check_labels
 from mmreid.utils.progress import progress
 
-from .distance import EqualColumns, as_features, query_blocks, unit_vectors
+from .distance import (
+    EqualColumns,
+    as_features,
+    normalise,
+    query_blocks,
+    with_squares,
+)
 from .k_reciprocal import (
     expanded_sets,
     nearest,
@@ -191,8 +197,16 @@ def camera_aware_jaccard_graph(
 
 
 def _unit_features(images: FeatureSet) -> Tensor:
-    """Features to compare, (N, D) float32 or float64, of unit norm."""
-    return unit_vectors('features', as_features('features', images.features))
+    """Features to compare, (N, D) float32 or float64, of unit norm.
+
+    Those that are so already, as a network's are, are not copied.
+    """
+    features, squares = with_squares(
+        'features', as_features('features', images.features)
+    )
+    if (squares - 1).abs().max() < 1e-5:
+        return features
+    return normalise(features, squares)
 
 
 def _all_scores(

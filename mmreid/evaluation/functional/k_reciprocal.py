@@ -1,9 +1,11 @@
 """Sets of k-reciprocal neighbours as sparse matrices, and their overlap: what
 re-ranking and the Jaccard distance of clusterings share."""
 
+import warnings
+
 import numpy as np
 import torch
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csc_array, csr_array, vstack
 from torch import Tensor
 
 __all__ = [
@@ -18,8 +20,8 @@ __all__ = [
 # Pairs of entries taken at a time where only some count: what fits into the
 # cache, for each is touched some twenty times.
 _MAX_LISTED = 2**16
-# Feature values gathered at a time for the distances of listed pairs.
-_MAX_GATHERED = 2**20
+# Rows at a time of products whose factors are sparse, and they are not.
+_ROWS = 2048
 
 
 def nearest(scores: Tensor, k: int) -> Tensor:
@@ -102,12 +104,17 @@ def expanded_sets(neighbours: np.ndarray, num_half: int) -> csr_array:
     sets = reciprocal(neighbours)
     halves = reciprocal(neighbours[:, :num_half])
     sizes = np.diff(halves.indptr)
-    # |R(i) and half set of j|, for every j in R(i). Half sets are symmetric,
-    # as all of these are, so a product counts what is in both.
-    added = (sets @ halves).multiply(sets).tocsr()
-    added.data = (3 * added.data > 2 * sizes[added.indices]).astype(np.int32)
-    added.eliminate_zeros()
-    return (sets + added @ halves).tocsr()
+    parts = []
+    for start in range(0, len(neighbours), _ROWS):
+        own = sets[start : start + _ROWS]
+        # |R(i) and half set of j|, for every j in R(i). Half sets are
+        # symmetric, as all of these are, so a product counts what is in both.
+        added = (own @ halves).multiply(own).tocsr()
+        enough = 3 * added.data > 2 * sizes[added.indices]
+        added.data = enough.astype(np.int32)
+        added.eliminate_zeros()
+        parts.append(own + added @ halves)
+    return vstack(parts, format='csr')
 
 
 def weigh(
@@ -130,17 +137,25 @@ def weigh(
         csr_array: Shape (N, N).
     """
     counts = np.diff(sets.indptr)
-    images = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    weights = torch.empty(sets.nnz, dtype=features.dtype)
-    step = max(1, _MAX_GATHERED // features.shape[1])
-    for start in range(0, sets.nnz, step):
-        part = slice(start, start + step)
-        i = torch.from_numpy(images[part]).to(features.device).long()
-        j = torch.from_numpy(sets.indices[part]).to(features.device).long()
-        dot = features[i].mul_(features[j]).sum(1)
-        distance = (row[i] + column[j] - dot).clamp_(min=0) / scale[i]
-        weights[part] = distance.neg_().exp_().cpu()
-    data = weights.numpy()
+    with warnings.catch_warnings():
+        # That sparse tensors are in beta state.
+        warnings.simplefilter('ignore', UserWarning)
+        pattern = torch.sparse_csr_tensor(
+            torch.from_numpy(sets.indptr),
+            torch.from_numpy(sets.indices),
+            torch.zeros(sets.nnz, dtype=features.dtype),
+            sets.shape,
+            device=features.device,
+        )
+        with torch.autocast(features.device.type, enabled=False):
+            dot = torch.sparse.sampled_addmm(
+                pattern, features, features.T, beta=0
+            ).values()
+    counted = torch.from_numpy(counts).to(features.device)
+    distance = row.repeat_interleave(counted) - dot
+    distance += column[torch.from_numpy(sets.indices).to(features.device)]
+    distance.clamp_(min=0).div_(scale.repeat_interleave(counted))
+    data = distance.neg_().exp_().cpu().numpy()
     data /= np.repeat(np.add.reduceat(data, sets.indptr[:-1]), counts)
     return csr_array((data, sets.indices, sets.indptr), sets.shape)
 
