@@ -51,6 +51,8 @@ from mmreid.utils.work_dir import keep, portable
 
 TOOLS = osp.dirname(osp.abspath(__file__))
 UNTRAINED = 'untrained'
+# Settings were chosen on the pedestrians of 0.
+DRAWING_SEED = 1
 # An image costs a training three times what it costs an evaluation.
 BACKWARD = 3
 
@@ -88,7 +90,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--drawing-seed',
         type=int,
-        default=1,
+        default=DRAWING_SEED,
         help='of the embedded pedestrians; settings were chosen on 0',
     )
     parser.add_argument(
@@ -872,6 +874,8 @@ def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
     command = [f'tools/reproduce.py {args.name}']
     command += [f'--config {args.config}'] * bool(args.config)
     command += ['--amp'] * args.amp + ['--val'] * args.val
+    if args.drawing_seed != DRAWING_SEED:
+        command.append(f'--drawing-seed {args.drawing_seed}')
     if args.cfg_options:
         command += ['--cfg-options', *args.cfg_options]
     cfg = plan.scored(plan.main)
@@ -894,7 +898,7 @@ def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
                 versions=(line['provenance'] or [{}])[0].get('versions'),
             )
             for line in lines
-            if line['metrics']
+            if any(line['metrics'])  # a picture has none
         ],
     )
 

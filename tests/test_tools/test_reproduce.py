@@ -254,6 +254,13 @@ def test_record_collects_seeds_of_several_machines(run, tmp_path):
     assert status == 1 and "'source only' with other settings" in output
 
 
+def test_record_leaves_pictures_out(run, tmp_path):
+    record = tmp_path / 'record.json'
+    status, output, _ = run('picture', '--record', record)
+    assert status == 0, output
+    assert read(record)['lines'] == []
+
+
 def test_jobs_run_side_by_side_with_a_log(run, tmp_path):
     status, output, called = run('table-1', '--jobs', '2')
     assert status == 0 and called.count('adapt_bn.py') == 1
