@@ -29,3 +29,5 @@ model = dict(
             '/osnet_x0_25_msmt17_1041ids.pth')),
     neck=dict(_delete_=True, type='GlobalPooling'),  # it pools by itself
     bn_neck=None)
+
+train_cfg = dict(stages=dict(cluster=dict(max_epochs=12, val_interval=4)))
