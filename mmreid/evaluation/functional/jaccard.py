@@ -252,11 +252,9 @@ def _mean_weights(
     sets: csr_array, mean: csr_array, features: Tensor
 ) -> csr_array:
     r""":math:`\bar V`: the weights of the sets, averaged as ``mean`` says."""
-    # d / 1 is (1 + 1 - 2 x x') of unit vectors.
-    twos = torch.full_like(features[:, 0], 2)
-    weights = weigh(
-        sets, features, twos / 2, twos / 2, torch.ones_like(twos) / 2
-    )
+    # |x - y|^2 = (1/2 + 1/2 - x y) / (1/2) of unit vectors.
+    half = torch.full_like(features[:, 0], 0.5)
+    weights = weigh(sets, features, half, half, half)
     return (mean.astype(weights.dtype) @ weights).tocsr()
 
 
