@@ -296,3 +296,24 @@ def test_starts_from_other_methods(config, benchmark, tmp_path):
         if key.startswith('backbone.') and 'running' not in key:
             if not key.endswith('num_batches_tracked'):
                 assert torch.equal(states[key], value), key
+
+
+@pytest.mark.parametrize('method', [{}, PROXIES], ids=['clusters', 'proxies'])
+def test_starts_from_another_target(config, benchmark, monkeypatch, method):
+    """Of another size, whose clusters are no fallback here."""
+    other = train(
+        config(
+            'other',
+            train_dataloader__dataset__target__data_root=f'{benchmark}/source',
+            **method,
+        )
+    )
+    assert len(other.model.clusters.labels) != NUM_TARGETS
+    file = f'{other.work_dir}/stage_cluster.pth'
+    runner = train(config('run', load_from=file, **method))
+    assert runner.iter == END
+    assert len(runner.model.clusters.labels) == NUM_TARGETS
+    replace_labels(monkeypatch, lambda call: NONE)
+    same = config('same', load_from=f'{runner.work_dir}/stage_cluster.pth')
+    with pytest.raises(ValueError, match='found 0 clusters'):
+        train(same)

@@ -5,11 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from mmreid.models import (
+    CameraProxies,
     ClusterMemory,
     InterCameraLoss,
     IntraCameraLoss,
     ProxyMemory,
 )
+from mmreid.structures import FeatureSet
 
 # Images of four clusters before three cameras; two outliers.
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, -1, 3, 0, 1, 2, -1, 0])
@@ -112,3 +114,19 @@ def test_checkpoint_brings_its_proxies():
 def test_no_negatives():
     with pytest.raises(ValueError, match='num_negatives .* must be 1 or more'):
         InterCameraLoss(num_negatives=0)
+
+
+def test_unknown_cameras_are_one():
+    model = CameraProxies(
+        clusterer=dict(type='KMeans', num_clusters=2),
+        backbone=dict(
+            type='mmpretrain.ResNet',
+            depth=18,
+            stem_channels=4,
+            base_channels=4,
+        ),
+    )
+    model.clusters.allocate(len(LABELS))
+    model.proxies.allocate(len(LABELS))
+    model.start_memory(FeatureSet(torch.eye(len(LABELS))), LABELS)
+    assert torch.equal(model.proxies.labels, LABELS)

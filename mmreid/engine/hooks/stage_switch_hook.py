@@ -71,6 +71,9 @@ class StageSwitchHook(Hook):
         self._origin = meta.get('stage', '')
         self._trained_on = list(meta.get('trained_on', []))
         if not runner._resume:
+            # Published weights may lie in the file without a key.
+            weights = checkpoint.get('state_dict', checkpoint)
+            algorithm_of(runner).start_from(weights)
             return
         if 'message_hub' not in checkpoint:
             raise InputError(

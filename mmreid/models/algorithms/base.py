@@ -297,6 +297,14 @@ class BaseReID(BaseModel):
                 'run tools/run_splits.py, or name split_file for both.'
             )
 
+    def start_from(self, state_dict: dict) -> None:
+        """See a checkpoint that is to be started from, not resumed.
+
+        Args:
+            state_dict (dict): Its weights, which are loaded next; what the
+                method does not want is taken out.
+        """
+
     def check_start(self, stage: str, origin: str | None) -> None:
         """See whether a stage can start from the weights that there are.
 

@@ -23,7 +23,7 @@ class CameraProxies(ClusterReID):
     ``inter_epoch``, until when the clusters are not good enough to join
     cameras.
 
-    With one camera, or where no camera is known, a cluster is one proxy.
+    With one camera, or where none is known, a cluster is one proxy.
 
     Every loss is that of the *global* batch on every rank (see
     :func:`gather_batch`).
@@ -39,8 +39,6 @@ class CameraProxies(ClusterReID):
             Defaults to 5.
         **kwargs: See :class:`ClusterReID` and :class:`BaseReID`.
     """
-
-    stage_state = (*ClusterReID.stage_state, 'proxies')
 
     def __init__(
         self,

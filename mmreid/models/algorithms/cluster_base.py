@@ -30,8 +30,9 @@ class ClusterReID(BaseReID):
     an error.
 
     Training starts from any backbone's weights: ImageNet's, those of a
-    :class:`Baseline` or of MAR's stage ``pretrain``, whose classifiers are
-    left out, or those that people publish. No source is needed.
+    :class:`Baseline` or of a MAR, whose classifiers are left out, those of a
+    method of this kind on another target, or those that people publish. No
+    source is needed.
 
     Args:
         clusterer (dict): Config of what gives labels for a
@@ -46,7 +47,8 @@ class ClusterReID(BaseReID):
     """
 
     stages = dict(cluster=dict(target=['camera_id']))
-    stage_state = ('clusters', 'memory')
+    # Of every method of this kind, so that one starts from another.
+    stage_state = ('clusters', 'memory', 'proxies')
     # A BNNeck of another training fits; the rest is Baseline's and MAR's.
     fresh_heads = ('bn_neck', 'classifier', 'head', 'miner', 'references')
 
@@ -73,6 +75,15 @@ class ClusterReID(BaseReID):
         if self.bn_neck:
             features = self.bn_neck(features)
         return F.normalize(features)
+
+    def start_from(self, state_dict: dict) -> None:
+        """Leave the clusters of another training out.
+
+        It may be of another target, and this one makes its own as it begins.
+        """
+        for key in list(state_dict):
+            if key.startswith(tuple(f'{p}.' for p in self.stage_state)):
+                del state_dict[key]
 
     def check(self, stages: Sequence[Stage], dataset) -> None:
         """See :meth:`BaseReID.check`; room for a label of each image.

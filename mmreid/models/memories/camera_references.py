@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +5,7 @@ from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
 from ..losses.cml_loss import CameraStatistics
+from .utils import take_shapes
 
 
 @MODELS.register_module()
@@ -74,23 +73,8 @@ class CameraReferences(nn.Module):
         ):
             reference += step * (share @ values - reference)
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict,
-        prefix: str,
-        local_metadata: dict,
-        strict: bool,
-        missing: list,
-        *args: Sequence,
-    ) -> None:
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         # As long as the target set's statistics they replace; a checkpoint
         # of an earlier stage has none.
-        for name in ('mean', 'std'):
-            stored = state_dict.get(prefix + name)
-            if stored is not None:
-                setattr(
-                    self, name, getattr(self, name).new_zeros(stored.shape)
-                )
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing, *args
-        )
+        take_shapes(self, state_dict, prefix, 'mean', 'std')
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from mmreid.errors import InputError
 from mmreid.registry import MODELS
 
+from .utils import take_shapes
+
 
 def cluster_means(features: Tensor, labels: Tensor, num: int) -> Tensor:
     """Unit vectors that point to the mean of each cluster's images.
@@ -101,9 +103,6 @@ class ClusterMemory(nn.Module):
         self.rows = rows
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        # As many rows as the checkpoint has clusters; one of another stage
-        # has none.
-        stored = state_dict.get(prefix + 'rows')
-        if stored is not None:
-            self.rows = self.rows.new_zeros(stored.shape)
+        # As many rows as the checkpoint has clusters.
+        take_shapes(self, state_dict, prefix, 'rows')
         super()._load_from_state_dict(state_dict, prefix, *args)

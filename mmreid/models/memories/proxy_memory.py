@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import torch
 from mmengine.dist import broadcast
 from torch import Tensor
@@ -7,6 +5,7 @@ from torch import Tensor
 from mmreid.registry import MODELS
 
 from .cluster_memory import ClusterMemory
+from .utils import take_shapes
 
 
 @MODELS.register_module()
@@ -55,11 +54,6 @@ class ProxyMemory(ClusterMemory):
             broadcast(tensor)
         return found
 
-    def _load_from_state_dict(self, state_dict, prefix, *args: Sequence):
-        for name in ('cluster', 'camera'):
-            stored = state_dict.get(prefix + name)
-            if stored is not None:
-                setattr(
-                    self, name, getattr(self, name).new_zeros(stored.shape)
-                )
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        take_shapes(self, state_dict, prefix, 'cluster', 'camera')
         super()._load_from_state_dict(state_dict, prefix, *args)
