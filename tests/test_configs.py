@@ -143,6 +143,15 @@ def test_model_builds(path, monkeypatch):
             model.memory.rows = torch.zeros(7, model.feature_length)
             logits = [model.memory(features)]
             sizes = [7]
+        elif cfg['type'] == 'SpCL':
+            # Three source classes, and four images of two clusters, whose
+            # number is read off the labels.
+            with torch.device('cpu'):
+                memory = MODELS.build(cfg['memory'])
+                memory.rows = torch.zeros(7, model.feature_length)
+                labels = torch.tensor([0, 1, 0, 1])
+                logits = [memory(torch.zeros(features.shape), labels)]
+            sizes = [5]
         else:
             logits = [
                 model.identity_classifier(features),

@@ -25,7 +25,7 @@ def test_every_main_config_is_there():
     configs = {
         path.relative_to(ROOT).as_posix()
         for folder in (
-            *('baseline', 'camera_proxies', 'cluster_contrast'),
+            *('baseline', 'camera_proxies', 'cluster_contrast', 'spcl'),
             *('mar', 'tj_aidl'),
         )
         for path in (ROOT / 'configs' / folder).glob('*.py')

@@ -59,6 +59,30 @@ def test_all_identities_and_images_take_turns():
     assert sorted(drawn) == list(range(28))
 
 
+def test_without_repeating_an_image():
+    """Outliers are each a label: a batch has more of them."""
+    labels = np.array([0] * 6 + [1] * 5 + [2] * 3 + [*range(3, 23)])
+    ours = sampler(4, 4, labels, repeat=False)
+    again = sampler(4, 4, labels, repeat=False)
+    turns = []
+    for position in range(40):
+        batch = ours.batch(0, position)
+        assert batch.shape == (16,)
+        assert (again.batch(0, position) == batch).all()
+        assert len(set(batch.tolist())) == 16
+        counts = Counter(labels[batch].tolist())
+        last = labels[batch[-1]]
+        for label, count in counts.items():
+            num = min(4, (labels == label).sum())
+            assert count == num or (label == last and count < num)
+        turns += dict.fromkeys(labels[batch].tolist())
+    # Each label is drawn as often as any other, up to one cut at a batch's
+    # end.
+    counts = Counter(turns)
+    assert set(counts) == set(range(23))
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
 def test_across_cameras():
     # Six images of each identity: four of camera 0, one of 1, one of 2.
     labels = np.repeat(np.arange(5), 6)

@@ -32,6 +32,20 @@ PROXIES = dict(
     ),
 )
 
+SPCL = dict(
+    model__type='SpCL',
+    model__clusterer=dict(
+        _delete_=True, **(PLAIN | dict(type='SelfPacedDBSCAN', gap=0.1))
+    ),
+    train_cfg__stages__cluster__batch_size=dict(source=8, target=8),
+    train_cfg__stages__cluster__sampler=dict(
+        target=dict(type='IdentitySampler', num_instances=4, repeat=False)
+    ),
+)
+METHODS = dict(
+    argvalues=[{}, PROXIES, SPCL], ids=['clusters', 'proxies', 'spcl']
+)
+
 
 @pytest.fixture
 def config(benchmark, tmp_path):
@@ -42,7 +56,8 @@ def config(benchmark, tmp_path):
             type='PseudoLabelHook', quality=True
         )
         cfg.custom_imports = dict(imports=['tiny_mar'])
-        cfg.train_dataloader.dataset.source = None
+        if changes.get('model__type') != 'SpCL':
+            cfg.train_dataloader.dataset.source = None
         cfg.train_cfg.order = ['cluster']
         cfg.train_cfg.stages = dict(
             cluster=dict(
@@ -88,10 +103,12 @@ def last_states(work_dir):
         ),
         dict(model__bn_neck=None),
         PROXIES,
+        SPCL,
+        SPCL | dict(model__camera_mean=True),
     ],
     ids=[
         *('plain', 'camera-mean', 'camera-aware', 'k-means', 'no-neck'),
-        'proxies',
+        *('proxies', 'spcl', 'spcl-camera-mean'),
     ],
 )
 def test_trains_and_is_tested(config, changes):
@@ -101,12 +118,15 @@ def test_trains_and_is_tested(config, changes):
     assert 2 <= scalars['train/clusters'].current() <= NUM_TARGETS / 2
     assert 0 < scalars['train/cluster_purity'].current() <= 100
     assert 0 < scalars['train/pair_f1'].current() <= 100
-    # Clusters, or proxies, of as many images, none of them an outlier.
     labels = runner.model.sampling_labels('target')
-    instances = runner.train_loop.stage.sampler['target']['num_instances']
+    sampler = runner.train_loop.stage.sampler['target']
     _, last = hook_of(runner, RecordHook).samples[END - 1]
-    drawn = labels[torch.tensor(last)].view(-1, instances)
-    assert (drawn == drawn[:, :1]).all() and (drawn >= 0).all()
+    drawn = labels[torch.tensor(last)]
+    # Clusters, or proxies, of as many images, none of them an outlier.
+    if sampler.get('repeat', True):
+        drawn = drawn.view(-1, sampler['num_instances'])
+        assert (drawn == drawn[:, :1]).all()
+    assert (drawn >= 0).all()
     found = runner.test()
     # A test reads no training data, so it has no room for labels and memory.
     cfg = config(
@@ -118,7 +138,7 @@ def test_trains_and_is_tested(config, changes):
     assert 0 < found['mAP'] <= 100
 
 
-@pytest.mark.parametrize('changes', [{}, PROXIES], ids=['clusters', 'proxies'])
+@pytest.mark.parametrize('changes', **METHODS)
 @pytest.mark.parametrize('at', [3, 6, 8, 10])
 def test_resumed_run_equals_whole_run(config, at, changes):
     whole = train(config('whole', **changes))
@@ -131,7 +151,7 @@ def test_resumed_run_equals_whole_run(config, at, changes):
     )
 
 
-@pytest.mark.parametrize('method', [{}, PROXIES], ids=['clusters', 'proxies'])
+@pytest.mark.parametrize('method', **METHODS)
 def test_two_processes(config, tmp_path, method):
     # Batch statistics are those of a process: without them.
     changes = dict(
@@ -158,7 +178,8 @@ def test_two_processes(config, tmp_path, method):
         )
 
 
-def test_labels_of_the_target_do_not_leak(config, benchmark, tmp_path):
+@pytest.mark.parametrize('method', **METHODS)
+def test_labels_of_the_target_do_not_leak(config, benchmark, tmp_path, method):
     """Though the log measures the clusters by them."""
     states, purities = [], []
     for name, relabel in (
@@ -170,7 +191,9 @@ def test_labels_of_the_target_do_not_leak(config, benchmark, tmp_path):
         target = dict(
             _delete_=True, type='ReIDManifest', ann_file=file, labelled=False
         )
-        runner = train(config(name, train_dataloader__dataset__target=target))
+        runner = train(
+            config(name, train_dataloader__dataset__target=target, **method)
+        )
         states.append(dict(runner.model.state_dict()))
         scalars = runner.message_hub.log_scalars
         purities.append(scalars['train/cluster_purity'].current())
@@ -221,6 +244,26 @@ def test_bad_first_clustering(config, monkeypatch, bad, number):
     message = f'21 target images found {number} clusters, .* images of 2'
     with pytest.raises(ValueError, match=message):
         train(config())
+
+
+def test_without_clusters_spcl_learns_from_images(config, monkeypatch):
+    """Each is one by itself."""
+    bad = torch.full((NUM_TARGETS,), -1)
+    monkeypatch.setattr(
+        JaccardDBSCAN, 'labels_at', lambda self, images, *radii: [bad] * 3
+    )
+    runner = train(config(**SPCL))
+    assert runner.iter == END
+    assert runner.model.clusterer.alpha.isnan()
+    assert runner.message_hub.log_scalars['train/clusters'].current() == 0
+
+
+def test_one_cluster_is_too_few_for_spcl(config, monkeypatch):
+    monkeypatch.setattr(
+        JaccardDBSCAN, 'labels_at', lambda self, images, *radii: [ONE] * 3
+    )
+    with pytest.raises(ValueError, match='found 1 clusters, .* images of 2'):
+        train(config(**SPCL))
 
 
 def test_fewer_clusters_than_persons_of_a_batch(config):
@@ -298,16 +341,18 @@ def test_starts_from_other_methods(config, benchmark, tmp_path):
                 assert torch.equal(states[key], value), key
 
 
-@pytest.mark.parametrize('method', [{}, PROXIES], ids=['clusters', 'proxies'])
+@pytest.mark.parametrize('method', **METHODS)
 def test_starts_from_another_target(config, benchmark, monkeypatch, method):
     """Of another size, whose clusters are no fallback here."""
-    other = train(
-        config(
-            'other',
-            train_dataloader__dataset__target__data_root=f'{benchmark}/source',
-            **method,
-        )
+    domains = config('domains', **method).train_dataloader.dataset
+    swapped = dict(
+        train_dataloader__dataset__target__data_root=f'{benchmark}/source'
     )
+    if domains.source:
+        swapped['train_dataloader__dataset__source__data_root'] = (
+            f'{benchmark}/target'
+        )
+    other = train(config('other', **method, **swapped))
     assert len(other.model.clusters.labels) != NUM_TARGETS
     file = f'{other.work_dir}/stage_cluster.pth'
     runner = train(config('run', load_from=file, **method))

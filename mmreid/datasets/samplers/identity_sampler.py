@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 
 from mmreid.errors import InputError
@@ -26,6 +28,10 @@ class IdentitySampler:
         num_instances (int): K, the images of an identity. Defaults to 4.
         across_cameras (bool): Draw the K images from as many cameras of the
             identity as there are. Defaults to False.
+        repeat (bool): Draw an image of an identity with fewer than K several
+            times. False draws it once, and images of further identities fill
+            the batch, of the last of which there may be fewer: outliers that
+            are each a label of their own. Defaults to True.
 
     Raises:
         InputError: If K does not divide the batch, or if there are fewer
@@ -43,6 +49,7 @@ class IdentitySampler:
         camera_id: np.ndarray,
         num_instances: int = 4,
         across_cameras: bool = False,
+        repeat: bool = True,
     ) -> None:
         if num_instances < 1 or batch_size % num_instances:
             raise InputError(
@@ -55,6 +62,7 @@ class IdentitySampler:
         self.key = key
         self.num_instances = num_instances
         self.camera_id = camera_id if across_cameras else None
+        self.repeat = repeat
         order = np.argsort(labels, kind='stable')
         known, starts = np.unique(labels[order], return_index=True)
         groups = np.split(order, starts[1:])
@@ -80,22 +88,30 @@ class IdentitySampler:
     def _draw_epoch(self, epoch: int, num_batches: int) -> np.ndarray:
         """Images of an epoch's batches, (num_batches, batch_size)."""
         rng = np.random.default_rng((*self.key, epoch))
-        identities = self.batch_size // self.num_instances
         queues: dict[int, list[int]] = {}
         waiting: list[int] = []
         batches = []
         for _ in range(num_batches):
-            if len(waiting) < identities:
-                waiting = _refill(waiting, len(self.images_of), rng)
-            chosen, waiting = waiting[:identities], waiting[identities:]
-            batches.append(
-                np.concatenate([self._draw(i, queues, rng) for i in chosen])
-            )
-        return np.stack(batches)
+            drawn: list[int] = []
+            used: list[int] = []
+            while len(drawn) < self.batch_size:
+                # As many as are left to draw, if each gives K images.
+                room = self.batch_size - len(drawn)
+                identities = -(-room // self.num_instances)
+                if len(waiting) < identities:
+                    waiting = _refill(waiting, len(self.images_of), rng, used)
+                chosen, waiting = waiting[:identities], waiting[identities:]
+                used += chosen
+                for identity in chosen:
+                    drawn += self._draw(identity, queues, rng).tolist()
+            batches.append(drawn[: self.batch_size])
+        return np.array(batches)
 
     def _draw(self, identity: int, queues: dict, rng) -> np.ndarray:
         """K images of an identity, which move on in its queue."""
         images, num = self.images_of[identity], self.num_instances
+        if len(images) < num and not self.repeat:
+            return rng.permutation(images)
         if len(images) < num:
             # Each at least once, and no more often than it must be.
             turns = [
@@ -134,8 +150,8 @@ class IdentitySampler:
             position (int): Batch of the epoch, from 0.
 
         Returns:
-            np.ndarray: Indices inside the domain, (batch_size, ), the K
-            images of an identity side by side.
+            np.ndarray: Indices inside the domain, (batch_size, ), the images
+            of an identity side by side.
         """
         drawn_epoch, batches = self._epoch
         if drawn_epoch != epoch or position >= len(batches):
@@ -145,11 +161,17 @@ class IdentitySampler:
         return batches[position]
 
 
-def _refill(left: list[int], items: int | np.ndarray, rng) -> list[int]:
+def _refill(
+    left: list[int],
+    items: int | np.ndarray,
+    rng,
+    used: Sequence[int] = (),
+) -> list[int]:
     """What is left, then all in a new order.
 
-    What is left comes last among them, so that it is not drawn twice at once.
+    What is left or used comes last among them, so that it is not drawn twice
+    at once.
     """
-    fresh, waiting = rng.permutation(items).tolist(), set(left)
-    later = [item for item in fresh if item in waiting]
-    return left + [i for i in fresh if i not in waiting] + later
+    fresh, late = rng.permutation(items).tolist(), {*left, *used}
+    later = [item for item in fresh if item in late]
+    return left + [i for i in fresh if i not in late] + later

@@ -98,7 +98,9 @@ class NeighbourReportHook(Hook):
             row |= neighbour_report(
                 images, ranking_metric(runner.cfg), agreement
             )
-        row |= cluster_counts(algorithm.cluster_labels(self.domain))
+        labels = algorithm.cluster_labels(self.domain)
+        if labels is not None and (labels >= 0).any():  # made already
+            row |= cluster_counts(labels)
         hub = runner.message_hub
         for name in ('mined_positives', 'mined_negatives'):
             mined = hub.log_scalars.get(f'train/{name}')

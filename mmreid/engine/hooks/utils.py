@@ -18,7 +18,7 @@ def cluster_counts(labels: Tensor | None) -> dict[str, float]:
         dict[str, float]: ``clusters``, their number, and ``clustered``, the
         images in one, in percent; empty where there are no labels.
     """
-    if labels is None or not (labels >= 0).any():
+    if labels is None:
         return {}
     labelled = labels[labels >= 0]
     return dict(

@@ -6,6 +6,7 @@ from .cluster_base import ClusterReID
 from .cluster_contrast import ClusterContrast
 from .joint_supervision import JointSupervision
 from .mar import MAR
+from .spcl import SpCL
 from .tj_aidl import TJAIDL
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     'ClusterContrast',
     'ClusterReID',
     'JointSupervision',
+    'SpCL',
 ]

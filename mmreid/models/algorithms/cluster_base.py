@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import broadcast, is_main_process
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmreid.datasets.samplers import uses_labels
 from mmreid.errors import InputError
@@ -36,8 +36,8 @@ class ClusterReID(BaseReID):
 
     Args:
         clusterer (dict): Config of what gives labels for a
-            :class:`FeatureSet`, such as :class:`JaccardDBSCAN` or
-            :class:`KMeans`.
+            :class:`FeatureSet`: :class:`JaccardDBSCAN`,
+            :class:`SelfPacedDBSCAN`, :class:`KMeans` or one of your own.
         camera_mean (bool): Subtract each camera's mean feature before
             clustering (:func:`subtract_camera_means`). Defaults to False.
         bn_neck (dict, optional): Config of :class:`BNNeck`; ``in_channels``
@@ -48,7 +48,9 @@ class ClusterReID(BaseReID):
 
     stages = dict(cluster=dict(target=['camera_id']))
     # Of every method of this kind, so that one starts from another.
-    stage_state = ('clusters', 'memory', 'proxies')
+    stage_state = (
+        *('clusters', 'clusterer', 'memory', 'proxies', 'source_norms'),
+    )
     # A BNNeck of another training fits; the rest is Baseline's and MAR's.
     fresh_heads = ('bn_neck', 'classifier', 'head', 'miner', 'references')
 
@@ -116,15 +118,15 @@ class ClusterReID(BaseReID):
         Raises:
             InputError: If there are too few clusters in the first epoch.
         """
-        target = extract('target')
+        target = self.target_features(extract)
         labels = self._cluster(target)
-        num, least = int(labels.max()) + 1, self._least[stage]
+        num, least = self.count_groups(labels), self._least[stage]
         if num < least:
             found = (
                 f'The clustering of {len(labels)} target images found '
                 f'{num} clusters, but a batch takes images of {least}'
             )
-            if not self.clusters.num_clusters:
+            if self.clusters.epoch < 0:
                 raise InputError(
                     f'{found}: change model.clusterer (a larger eps or a '
                     'smaller min_samples leaves fewer outliers, a smaller eps '
@@ -148,7 +150,22 @@ class ClusterReID(BaseReID):
                 target = subtract_camera_means(target, camera_means(target))
             labels.copy_(self.clusterer(target))
         broadcast(labels)
+        if isinstance(self.clusterer, nn.Module):
+            for buffer in self.clusterer.buffers():
+                broadcast(buffer)
         return labels
+
+    def target_features(self, extract: Extract) -> FeatureSet:
+        """What is clustered, of all N target images."""
+        return extract('target')
+
+    def count_groups(self, labels: Tensor) -> int:
+        """Groups of images that a batch can draw from, of an epoch's labels.
+
+        Args:
+            labels (Tensor): (N, ) int64, numbered from 0, -1 for outliers.
+        """
+        return int(labels.max()) + 1
 
     @abstractmethod
     def start_memory(self, target: FeatureSet, labels: Tensor) -> None:

@@ -68,8 +68,23 @@ class JaccardDBSCAN:
         Raises:
             InputError: See the distance.
         """
-        graph = self.graph(images, self.eps, **self.neighbours)
-        dbscan = DBSCAN(
-            self.eps, min_samples=self.min_samples, metric='precomputed'
-        )
-        return torch.from_numpy(dbscan.fit_predict(graph)).long()
+        return self.labels_at(images, self.eps)[0]
+
+    def labels_at(self, images: FeatureSet, *radii: float) -> list[Tensor]:
+        """Cluster images by several radii in place of ``eps``.
+
+        Args:
+            images (FeatureSet): See :meth:`__call__`.
+            *radii (float): Largest distances of neighbours.
+
+        Returns:
+            list[Tensor]: Labels of each, as :meth:`__call__` gives them.
+        """
+        graph = self.graph(images, max(radii), **self.neighbours)
+        found = []
+        for eps in radii:
+            dbscan = DBSCAN(
+                eps, min_samples=self.min_samples, metric='precomputed'
+            )
+            found.append(torch.from_numpy(dbscan.fit_predict(graph)).long())
+        return found

@@ -1,0 +1,53 @@
+# Rows and tables of camera-aware proxies.
+# `python tools/reproduce.py camera_proxies/table-1 --list` shows what is
+# trained; `tools/train.py CONFIG.py:intra` trains one row.
+configs = [
+    'camera_proxies_r50_256x128_market1501.py',
+    'camera_proxies_r50_128x64_market1501.py',
+    'camera_proxies_osnet-x0-25_192x96_market1501.py',
+]
+
+rows = {
+    'intra': dict(
+        title='L_intra alone', model=dict(loss_inter=dict(loss_weight=0))),
+    # Cameras in the clustering, too, which the paper lacks.
+    'camera-mean': dict(
+        title='camera means subtracted before clustering',
+        model=dict(camera_mean=True)),
+}
+
+camera_proxies = dict(
+    title='camera-aware proxies',
+    paper=dict(
+        camera_proxies_r50_256x128_market1501={
+            'rank-1': 91.4,
+            'mAP': 79.2,
+        }))
+experiments = {
+    'table-1': dict(
+        title='camera-aware proxies and their controls',
+        cells=[
+            dict(title='the weights as they are', stage='untrained'),
+            dict(title='(a) BN of the target', stage='untrained', bn=True),
+            dict(
+                title='(c) camera means subtracted',
+                stage='untrained',
+                camera_mean=True),
+            camera_proxies,
+            dict(
+                title='camera-aware proxies, (c) camera means subtracted',
+                camera_mean=True),
+        ]),
+    'parts': dict(
+        title='parts of the method',
+        cells=[
+            camera_proxies,
+            *(dict(title=rows[row]['title'], row=row) for row in rows),
+        ]),
+}
+
+# Whose numbers of the paper stand beside those on other images.
+stands_for = {
+    config[:-3]: 'camera_proxies_r50_256x128_market1501'
+    for config in configs[1:]
+}

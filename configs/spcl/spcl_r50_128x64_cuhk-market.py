@@ -1,0 +1,48 @@
+# SpCL from CUHK01 + CUHK03 to Market-1501 for two CPU cores (use --amp):
+# 128x64 images, batches of 32 + 32, a sixteenth of the images.
+_base_ = [
+    '../_base_/models/spcl_r50.py',
+    '../_base_/datasets/cuhk_market1501.py',
+    '../_base_/loaders/reid_256x128.py',
+    '../_base_/schedules/cluster_50e.py',
+    '../_base_/cluster_runtime.py',
+]
+
+pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='mmcv.Resize', scale=(64, 128)),  # width, height
+    dict(type='PackReIDInputs'),
+]
+train_dataloader = dict(
+    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
+val_dataloader = dict(
+    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
+test_dataloader = dict(
+    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
+
+model = dict(
+    data_preprocessor=dict(
+        augmentations=[
+            dict(type='RandomFlipCrop', padding=5),
+            dict(type='RandomErasing', prob=0.5),
+        ]))
+
+train_cfg = dict(
+    stages=dict(
+        cluster=dict(
+            batch_size=dict(source=32, target=32),
+            sampler=dict(
+                source=dict(
+                    type='IdentitySampler',
+                    num_instances=4,
+                    across_cameras=True),
+                target=dict(num_instances=4, repeat=False)),
+            epoch_length=200,
+            max_epochs=30,
+            val_interval=5,
+            param_scheduler=[
+                dict(type='CosineAnnealingLR', eta_min=3.5e-6)
+            ])))
+
+# Reads the target's labels for the log, never for a loss.
+default_hooks = dict(pseudo_labels=dict(quality=True))
