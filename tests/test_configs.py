@@ -133,7 +133,7 @@ def test_model_builds(path, monkeypatch):
         # Head and backbone fit together.
         features = model.extract_feat(torch.zeros(2, 3, 64, 32))
         features = features[:, : model.feature_length]
-        if cfg['type'] == 'MAR':
+        if cfg['type'] in ('MAR', 'SourceFreeMAR'):
             logits = [model.head.logits(features)]
             sizes = [cfg['head']['num_agents']]
         elif cfg['type'] == 'Baseline':

@@ -16,6 +16,7 @@ own_cameras = [
     'mar_r50_384x128_own-cameras.py',
     'mar_r50_128x64_own-cameras.py',
 ]
+source_free = ['mar-source-free_osnet-x0-25_192x96_market1501.py']
 data_root = os.environ.get('MMREID_DATA', 'data')
 
 wo_ral = dict(loss_al=dict(loss_weight=0), loss_rj=dict(loss_weight=0))
@@ -48,6 +49,11 @@ rows = {
         title='control that the paper lacks: everything but L_MDL',
         model=dict(miner=None),
         # Else it would look for what is not mined.
+        default_hooks=dict(pair_mining=dict(purity=False))),
+    'source-free_wo_mdl': dict(
+        title='without source and without L_MDL',
+        configs=source_free,
+        model=dict(miner=None),
         default_hooks=dict(pair_mining=dict(purity=False))),
     # L_AL keeps all: 4,101, 1,714 or, embedded, 600.
     **{
@@ -122,7 +128,8 @@ rows = {
 }
 # The pretraining is L_AL alone, which no row of the method changes.
 for row in rows.values():
-    if not {'source', 'train_dataloader'} & row.keys():
+    own_source = {'source', 'train_dataloader'} & row.keys()
+    if not own_source and row.get('configs') != source_free:
         row['after'] = 'pretrain'
 
 
@@ -232,6 +239,25 @@ experiments = {
                     scores(57.9, 72.6, 77.8, 37.1))),
             *controls,
             mar,
+        ]),
+    'source-free': dict(
+        title='MAR from a checkpoint alone',
+        configs=source_free,
+        cells=[
+            dict(title='the weights as they are', stage='untrained'),
+            dict(title='(a) BN of the target', stage='untrained', bn=True),
+            dict(
+                title='(c) camera means subtracted',
+                stage='untrained',
+                camera_mean=True),
+            dict(
+                title='(a), (c) camera means subtracted',
+                stage='untrained',
+                bn=True,
+                camera_mean=True),
+            dict(title='(b) L_CML alone', row='source-free_wo_mdl'),
+            dict(title='MAR'),
+            dict(title='MAR, (c) camera means subtracted', camera_mean=True),
         ]),
     'fig-5': dict(
         title='similar pairs of lowest soft multilabel agreement',

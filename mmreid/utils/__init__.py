@@ -7,6 +7,7 @@ from .config import (
     unknown_row,
 )
 from .run import (
+    add_model_arguments,
     config_parser,
     exit_with_message,
     image_pipeline,
@@ -19,6 +20,7 @@ from .run import (
 
 __all__ = [
     'Row',
+    'add_model_arguments',
     'config_parser',
     'derive_domains',
     'exit_with_message',

@@ -47,6 +47,38 @@ def config_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_model_arguments(
+    parser: argparse.ArgumentParser,
+    config: str = 'path of a config',
+    checkpoint: str = "path of a checkpoint, or 'none': the weights that the "
+    'config starts from',
+    val: str | None = None,
+) -> None:
+    """Arguments of the tools that look at what a model gives.
+
+    Args:
+        parser (argparse.ArgumentParser): Gets ``config``, ``checkpoint``,
+            ``--amp``, ``--device`` and ``--cfg-options``.
+        config (str): Help of ``config``.
+        checkpoint (str): Help of ``checkpoint``.
+        val (str, optional): Help of ``--val``. Defaults to None: the tool
+            has none.
+    """
+    parser.add_argument('config', help=f'{config}, or CONFIG.py:ROW')
+    parser.add_argument('checkpoint', help=checkpoint)
+    if val:
+        parser.add_argument('--val', action='store_true', help=val)
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='run the backbone in bfloat16, channels last',
+    )
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}
+    )
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """The config that the arguments of :func:`config_parser` ask for.
 

@@ -154,7 +154,7 @@ def test_what_does_not_fit(files, run):
         (('--cfg-options', f'{batch}.target=0'), "tiny.py' mines nothing"),
         (
             ('--cfg-options', f'{target}.type=ReIDFolder'),
-            'target images have no identities .*ReIDFolder',
+            'has no labels, so nobody can say',
         ),
     ):
         with pytest.raises(ValueError, match=message):

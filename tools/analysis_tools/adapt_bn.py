@@ -6,7 +6,7 @@ checkpoint and crops, but no source. Writes a checkpoint.
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint, set_random_seed
 from torch.utils.data import Dataset
@@ -15,18 +15,18 @@ from mmreid.apis import adapt_bn, init_model
 from mmreid.datasets import ImageList, list_images
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS
-from mmreid.utils import exit_with_message, image_pipeline, read_config
+from mmreid.utils import (
+    add_model_arguments,
+    exit_with_message,
+    image_pipeline,
+    read_config,
+)
 from mmreid.utils.checkpoint import WHOLE_FILES
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
-    parser.add_argument(
-        'checkpoint',
-        help="such as stage_pretrain.pth, or 'none': the weights that the "
-        'config starts from',
-    )
+    add_model_arguments(parser)
     parser.add_argument('out', help='checkpoint to write')
     parser.add_argument(
         '--images',
@@ -42,15 +42,6 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=0,
         help='of the order, and of weights that are drawn',
-    )
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='run the backbone in bfloat16, channels last',
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
     )
     return parser.parse_args()
 

@@ -11,19 +11,21 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from mmreid.apis import init_model
+from mmreid.apis import extract, init_model, target_images
 from mmreid.datasets.samplers import DomainSampler
-from mmreid.engine import extract
 from mmreid.errors import InputError
 from mmreid.models import MAR, SoftMultilabelMiner, kth_largest_agreement
-from mmreid.registry import DATASETS
-from mmreid.utils import exit_with_message, read_config
+from mmreid.utils import (
+    add_model_arguments,
+    exit_with_message,
+    read_config,
+)
 from mmreid.utils.files import write_json
+from mmreid.utils.tables import print_table
 
 COLUMNS = dict(
     scale='s',
@@ -46,10 +48,12 @@ def parse_args() -> argparse.Namespace:
         'the agreement as a guess of which similar pairs show one person; '
         'part of the similar pairs that one camera took.',
     )
-    parser.add_argument(
-        'config', help='path of a config of MAR, or CONFIG.py:ROW'
+    add_model_arguments(
+        parser,
+        'path of a config of MAR',
+        "such as stage_pretrain.pth, or 'none': the weights that the config "
+        'starts from',
     )
-    parser.add_argument('checkpoint', help='such as stage_pretrain.pth')
     parser.add_argument(
         '--ratios',
         type=float,
@@ -67,18 +71,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batches', type=int, default=40)
     parser.add_argument('--seed', type=int, default=0, help='of the batches')
     parser.add_argument('--out', help='write the table to this JSON file')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
-    )
     return parser.parse_args()
 
 
 def build(args: argparse.Namespace) -> tuple:
-    """The model, the labelled target and the size of its batches."""
+    """The model, the labelled target's features, the size of batches."""
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.default_scope)
-    model = init_model(cfg, args.checkpoint, args.device)
+    cfg.model.amp = args.amp
+    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
+    model = init_model(cfg, checkpoint, args.device)
     data = cfg.train_dataloader.dataset
     stage = cfg.train_cfg.stages.get('main', dict(batch_size={}))
     batch_size = stage['batch_size'].get('target')
@@ -88,12 +90,14 @@ def build(args: argparse.Namespace) -> tuple:
             'train_dataloader.dataset.target and a '
             'train_cfg.stages.main.batch_size.target.'
         )
-    pipeline, target = data.get('pipeline'), data.target
+    target = extract(model, *target_images(cfg))
     # Its labels, which training erases, are what this table is about.
-    dataset = DATASETS.build(
-        dict(type=data.type, pipeline=pipeline, target=target)
-    ).labelled('target')
-    return model, dataset, batch_size
+    if target.person_id is None:
+        raise InputError(
+            f"The target of '{args.config}' has no labels, so nobody can say "
+            'which pairs show one person.'
+        )
+    return model, target, batch_size
 
 
 def measure(
@@ -169,32 +173,16 @@ def measure(
     )
 
 
-def print_table(rows: list[dict]) -> None:
-    """One line per scale and ratio."""
-    digits = dict(scale='g', ratio='g', threshold='.4f', auc='.3f')
-    print('  '.join(title.rjust(6) for title in COLUMNS.values()))
-    for row in rows:
-        cells = []
-        for key, title in COLUMNS.items():
-            value = row[key]
-            text = (
-                '-' if value is None else f'{value:{digits.get(key, ".1f")}}'
-            )
-            cells.append(text.rjust(max(6, len(title))))
-        print('  '.join(cells))
-
-
 @torch.inference_mode()
 def main() -> None:
     args = parse_args()
     if args.batches < 1:
         raise InputError(f'--batches must be 1 or more, got {args.batches}.')
-    model, dataset, batch_size = build(args)
+    model, target, batch_size = build(args)
     sampler = DomainSampler(
-        dict(target=range(len(dataset))), dict(target=batch_size), args.seed
+        dict(target=range(len(target))), dict(target=batch_size), args.seed
     )
     batches = [sampler.batch(k) for k in range(args.batches)]
-    target = extract(model, dataset.images('target'), 'target')
     features = F.normalize(target.features)
     cosine = model.head.reference_cosine(features)
     rows = []
@@ -212,10 +200,11 @@ def main() -> None:
             )
             rows.append(dict(scale=scale, **row))
     print(
-        f'{args.batches} batches of {batch_size} of {len(dataset)} images, '
+        f'{args.batches} batches of {batch_size} of {len(target)} images, '
         f'seed {args.seed}'
     )
-    print_table(rows)
+    digits = dict(scale='g', ratio='g', threshold='.4f', auc='.3f')
+    print_table(COLUMNS, rows, digits)
     if args.out:
         write_json(rows, args.out)
 

@@ -14,7 +14,7 @@ import argparse
 import os.path as osp
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -24,7 +24,12 @@ from mmreid.datasets.attributes import attribute_names
 from mmreid.errors import InputError
 from mmreid.models import AttributeReID
 from mmreid.registry import DATASETS
-from mmreid.utils import exit_with_message, read_config, use_validation
+from mmreid.utils import (
+    add_model_arguments,
+    exit_with_message,
+    read_config,
+    use_validation,
+)
 from mmreid.visualization import AttributedImage, draw_attributes
 
 
@@ -33,29 +38,17 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'config', help='path of a config with attributes, or CONFIG.py:ROW'
+    add_model_arguments(
+        parser,
+        'path of a config with attributes',
+        'path of a checkpoint',
+        'show validation identities rather than the test set',
     )
-    parser.add_argument('checkpoint', help='path of a checkpoint')
     parser.add_argument('--out', required=True, help='picture to write')
     parser.add_argument(
         '--num', type=int, default=6, help='of persons, or of images'
     )
     parser.add_argument('--title', help='headline (default: the config)')
-    parser.add_argument(
-        '--val',
-        action='store_true',
-        help='show validation identities rather than the test set',
-    )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='run the backbone in bfloat16, channels last',
-    )
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
-    )
     return parser.parse_args()
 
 

@@ -8,7 +8,6 @@ import argparse
 import os.path as osp
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmreid.apis import extract, init_model
@@ -16,6 +15,7 @@ from mmreid.errors import InputError
 from mmreid.evaluation import rank_queries
 from mmreid.registry import DATASETS
 from mmreid.utils import (
+    add_model_arguments,
     exit_with_message,
     ranking_metric,
     read_config,
@@ -26,30 +26,13 @@ from mmreid.visualization import draw_rank_list
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of a config, or CONFIG.py:ROW')
-    parser.add_argument(
-        'checkpoint',
-        help="path of a checkpoint, or 'none': the weights that the config "
-        'starts from',
+    add_model_arguments(
+        parser, val='show validation identities rather than the test set'
     )
     parser.add_argument('--out', required=True, help='picture to write')
     parser.add_argument('--num', type=int, default=8, help='of queries')
     parser.add_argument('--neighbours', type=int, default=10, help='of each')
     parser.add_argument('--title', help='headline (default: the config)')
-    parser.add_argument(
-        '--val',
-        action='store_true',
-        help='show validation identities rather than the test set',
-    )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='run the backbone in bfloat16, channels last',
-    )
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
-    )
     return parser.parse_args()
 
 

@@ -12,7 +12,6 @@ import argparse
 import os.path as osp
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
@@ -23,7 +22,11 @@ from mmreid.models import MAR
 from mmreid.registry import DATASETS
 from mmreid.structures import FeatureSet
 from mmreid.structures.feature_set import count_persons
-from mmreid.utils import exit_with_message, read_config
+from mmreid.utils import (
+    add_model_arguments,
+    exit_with_message,
+    read_config,
+)
 from mmreid.visualization import SimilarPair, draw_similar_pairs
 
 RATIO = 0.005  # the published code's
@@ -34,10 +37,12 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'config', help='path of a config of MAR, or CONFIG.py:ROW'
+    add_model_arguments(
+        parser,
+        'path of a config of MAR',
+        'path of a checkpoint',
+        'show validation identities rather than the training images',
     )
-    parser.add_argument('checkpoint', help='path of a checkpoint')
     parser.add_argument('--out', required=True, help='picture to write')
     parser.add_argument('--num', type=int, default=6, help='of pairs')
     parser.add_argument(
@@ -46,20 +51,6 @@ def parse_args() -> argparse.Namespace:
         help=f"mining ratio p (default: the config's, else {RATIO})",
     )
     parser.add_argument('--title', help='headline (default: the config)')
-    parser.add_argument(
-        '--val',
-        action='store_true',
-        help='show validation identities rather than the training images',
-    )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='run the backbone in bfloat16, channels last',
-    )
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
-    )
     return parser.parse_args()
 
 

@@ -22,15 +22,19 @@ import os.path as osp
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from scipy import special, stats
 
 from mmreid.apis import extract, init_model, target_images
 from mmreid.errors import InputError
 from mmreid.models import MAR
-from mmreid.utils import exit_with_message, read_config
+from mmreid.utils import (
+    add_model_arguments,
+    exit_with_message,
+    read_config,
+)
 from mmreid.utils.files import write_json
+from mmreid.utils.tables import print_table
 from mmreid.visualization import Histogram, draw_histograms
 
 BINS = 60
@@ -58,30 +62,18 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'config', help='path of a config of MAR, or CONFIG.py:ROW'
+    add_model_arguments(
+        parser,
+        'path of a config of MAR',
+        'path of a checkpoint',
+        'take validation identities rather than the training images',
     )
-    parser.add_argument('checkpoint', help='path of a checkpoint')
     parser.add_argument(
         '--out',
         required=True,
         help='picture to write; the table goes beside it as .json',
     )
     parser.add_argument('--title', help='headline (default: the config)')
-    parser.add_argument(
-        '--val',
-        action='store_true',
-        help='take validation identities rather than the training images',
-    )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='run the backbone in bfloat16, channels last',
-    )
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
-    )
     return parser.parse_args()
 
 
@@ -164,24 +156,6 @@ def measure(log_soft_multilabel: np.ndarray) -> dict:
     return row
 
 
-def print_table(rows: list[dict]) -> None:
-    """One line per camera."""
-    digits = dict(images='d', person_normal='.1f')
-    print('  '.join(title.rjust(6) for title in COLUMNS.values()))
-    for row in rows:
-        cells = []
-        for key, title in COLUMNS.items():
-            value = row[key]
-            if value is None:
-                text = '-'
-            elif isinstance(value, str):
-                text = value
-            else:
-                text = f'{value:{digits.get(key, ".3f")}}'
-            cells.append(text.rjust(max(6, len(title))))
-        print('  '.join(cells))
-
-
 def histogram(row: dict, values: np.ndarray, edges: np.ndarray) -> Histogram:
     """The panel of a row of the table."""
     density, _ = np.histogram(values, edges, density=True)
@@ -222,7 +196,8 @@ def main() -> None:
         f'log soft multilabels of {len(images)} images and '
         f'{values.shape[1]} reference persons'
     )
-    print_table(rows)
+    digits = dict(images='d', person_normal='.1f')
+    print_table(COLUMNS, rows, digits, number='.3f')
     write_json(rows, f'{osp.splitext(args.out)[0]}.json')
     title = args.title or osp.splitext(osp.basename(cfg.filename))[0]
     draw_histograms(

@@ -6,6 +6,7 @@ from .cluster_base import ClusterReID
 from .cluster_contrast import ClusterContrast
 from .joint_supervision import JointSupervision
 from .mar import MAR
+from .source_free_mar import SourceFreeMAR
 from .spcl import SpCL
 from .tj_aidl import TJAIDL
 
@@ -19,5 +20,6 @@ __all__ = [
     'ClusterContrast',
     'ClusterReID',
     'JointSupervision',
+    'SourceFreeMAR',
     'SpCL',
 ]

@@ -124,13 +124,7 @@ class MAR(BaseReID):
                 identities, or if the mining ratio gives no pair.
         """
         super().check(stages, dataset)
-        num_identities = dataset.domains['source'].num_identities
-        if self.head.num_agents != num_identities:
-            raise InputError(
-                f'model.head.num_agents is {self.head.num_agents}, but the '
-                f'auxiliary set has {num_identities} identities: set it to '
-                f'{num_identities}.'
-            )
+        self.check_agents(dataset)
         for stage in stages:
             num = stage.batch_size.get('target', 0)
             if num and self.miner and not self.miner.num_similar(num):
@@ -145,6 +139,16 @@ class MAR(BaseReID):
             self.memory.allocate(
                 len(dataset.domains['target']),
                 self.head.num_reference_persons,
+            )
+
+    def check_agents(self, dataset) -> None:
+        """See whether there is an agent for each auxiliary identity."""
+        num_identities = dataset.domains['source'].num_identities
+        if self.head.num_agents != num_identities:
+            raise InputError(
+                f'model.head.num_agents is {self.head.num_agents}, but the '
+                f'auxiliary set has {num_identities} identities: set it to '
+                f'{num_identities}.'
             )
 
     @torch.no_grad()
@@ -196,8 +200,6 @@ class MAR(BaseReID):
         source = F.normalize(source)
         part = info.part(batch, 'target')
         target = F.normalize(gather_batch(self.extract_feat(part['inputs'])))
-        camera_id = gather_batch(part['camera_id'])
-        sample_idx = gather_batch(part['sample_idx'])
 
         agents = self.head.unit_agents()
         logits = self.head.scaled_cosine(source, agents)
@@ -205,24 +207,48 @@ class MAR(BaseReID):
         source_cosine = self.head.reference_cosine(source, agents)
         target_cosine = self.head.reference_cosine(target, agents)
         loss_rj = self.loss_rj(source_cosine, person_id, target_cosine)
+        return dict(
+            loss_al=loss_al,
+            loss_rj=loss_rj,
+            source_accuracy=self._accuracy(logits, person_id),
+            **self.target_losses(
+                target, target_cosine, part, len(source) + len(target)
+            ),
+        )
+
+    def target_losses(
+        self,
+        target: Tensor,
+        target_cosine: Tensor,
+        part: dict[str, Tensor],
+        batch_size: int,
+    ) -> dict:
+        """L_CML and L_MDL of the global target batch, and its counters.
+
+        Args:
+            target (Tensor): Unit-norm features, (N, D).
+            target_cosine (Tensor): With the reference agents, (N, N_p).
+            part (dict[str, Tensor]): The target images of this rank.
+            batch_size (int): Size B of the whole global batch.
+
+        Returns:
+            dict: Weighted losses and diagnostics.
+        """
+        camera_id = gather_batch(part['camera_id'])
         log_soft_multilabel = self.head.log_soft_multilabel(target_cosine)
         statistics = camera_statistics(log_soft_multilabel, camera_id)
         if self.references:
             # Before the loss, as in the published code.
-            self.references.move(statistics, len(source) + len(target))
+            self.references.move(statistics, batch_size)
             mean, std = self.references.mean, self.references.std
         else:
             # As if one camera had taken them all.
             mean, std, *_ = camera_statistics(
                 log_soft_multilabel, torch.zeros_like(camera_id)
             )
-        losses = dict(
-            loss_al=loss_al,
-            loss_rj=loss_rj,
-            loss_cml=self.loss_cml(statistics, mean, std),
-            source_accuracy=self._accuracy(logits, person_id),
-        )
+        losses = dict(loss_cml=self.loss_cml(statistics, mean, std))
         if self.miner and self.mining:
+            sample_idx = gather_batch(part['sample_idx'])
             losses.update(
                 self._mine(target, log_soft_multilabel.detach(), sample_idx)
             )

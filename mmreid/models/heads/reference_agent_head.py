@@ -28,7 +28,9 @@ class ReferenceAgentHead(BaseModule):
             own-class inner product over the source training images at the
             end of the pretraining, as the paper says (the published code
             has 30). Defaults to 30.
-        init_cfg (dict, optional): Initialisation. Defaults to None.
+        init_cfg (dict, optional): Initialisation. ``Pretrained`` with the
+            ``prefix`` of a network's classifier takes its rows as agents; a
+            bias is left out. Defaults to None.
     """
 
     def __init__(
@@ -117,6 +119,12 @@ class ReferenceAgentHead(BaseModule):
             )
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # The classifier of another network (init_cfg), whose rows are the
+        # agents, and whose bias they have no place for.
+        if prefix + 'weight' in state_dict:
+            state_dict[prefix + 'agents'] = state_dict.pop(prefix + 'weight')
+            state_dict.pop(prefix + 'bias', None)
+            self.check_weights(state_dict, prefix)
         if not self.measures_scale:
             # The config's scale, not that of the checkpoint.
             state_dict[prefix + 'scale'] = self.scale.clone()
