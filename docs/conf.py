@@ -63,7 +63,7 @@ nitpick_ignore = [
     )
 ]
 nitpick_ignore_regex = [
-    ('py:.*', r'(mmcv|mmengine|mmpretrain|nn|np|torch)\..*'),
+    ('py:.*', r'(argparse|mmcv|mmengine|mmpretrain|nn|np|torch)\..*'),
 ]
 
 
