@@ -4,23 +4,11 @@
 # For two CPU cores.
 _base_ = [
     '../_base_/datasets/market1501_unlabelled.py',
-    '../_base_/loaders/reid_256x128.py',
+    '../_base_/loaders/reid_192x96_cpu.py',
     '../_base_/mar_runtime.py',
 ]
 
 weights = '{{$MMREID_WEIGHTS:data/weights}}/osnet_x0_25_msmt17_1041ids.pth'
-
-pipeline = [
-    dict(type='LoadReIDImage'),
-    dict(type='mmcv.Resize', scale=(96, 192)),  # width, height
-    dict(type='PackReIDInputs'),
-]
-train_dataloader = dict(
-    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
-val_dataloader = dict(
-    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
-test_dataloader = dict(
-    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
 
 model = dict(
     type='SourceFreeMAR',

@@ -3,22 +3,10 @@
 _base_ = [
     '../_base_/models/spcl_r50.py',
     '../_base_/datasets/cuhk_market1501.py',
-    '../_base_/loaders/reid_256x128.py',
+    '../_base_/loaders/reid_128x64_cpu.py',
     '../_base_/schedules/cluster_50e.py',
     '../_base_/cluster_runtime.py',
 ]
-
-pipeline = [
-    dict(type='LoadReIDImage'),
-    dict(type='mmcv.Resize', scale=(64, 128)),  # width, height
-    dict(type='PackReIDInputs'),
-]
-train_dataloader = dict(
-    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
-val_dataloader = dict(
-    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
-test_dataloader = dict(
-    num_workers=1, pin_memory=False, dataset=dict(pipeline=pipeline))
 
 model = dict(
     data_preprocessor=dict(

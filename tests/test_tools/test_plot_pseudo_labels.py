@@ -1,0 +1,34 @@
+import json
+import os.path as osp
+
+import cv2
+import pytest
+import tiny_mar
+
+PATH = osp.join(tiny_mar.ROOT, 'tools/analysis_tools/plot_pseudo_labels.py')
+MINED = dict(purity_positives=60.0, purity_negatives=30.0)
+UNLABELLED = dict(clusters=7, clustered=50.0)
+CLUSTERS = UNLABELLED | dict(
+    cluster_purity=90.0, pair_precision=80.0, pair_recall=40.0, pair_f1=53.3
+)
+
+
+@pytest.mark.parametrize(
+    'values', [MINED, CLUSTERS, UNLABELLED], ids=['mined', 'clusters', 'own']
+)
+def test_picture(run_main, tmp_path, values):
+    log, out = tmp_path / 'scalars.json', tmp_path / 'curves.png'
+    lines = [dict(step=1, loss=2.0)]
+    lines += [dict(values, step=step) for step in (5, 20, 50)]
+    log.write_text('\n'.join(map(json.dumps, lines)))
+    assert run_main(PATH, log, out) == 0
+    picture = cv2.imread(str(out))
+    assert picture.std() > 5
+
+
+def test_another_log(run_main, capsys, tmp_path):
+    log = tmp_path / 'scalars.json'
+    log.write_text(json.dumps(dict(step=1, loss=2.0)))
+    assert run_main(PATH, log, tmp_path / 'curves.png') == 1
+    error = capsys.readouterr().err
+    assert "scalars.json' logs neither mined pairs' purity nor clust" in error

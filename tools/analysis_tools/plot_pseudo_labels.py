@@ -1,0 +1,91 @@
+"""How well mined pairs or clusters fit the persons, over a run.
+
+Reads the ``scalars.json`` of a work dir (``<time>/vis_data/``), as a config
+with ``PairMiningHook(purity=True)`` or ``PseudoLabelHook(quality=True)``
+leaves it. Of clusters without labels it shows what can be known: their number
+and what part of the images is in one.
+"""
+
+import argparse
+import json
+
+import matplotlib
+
+from mmreid.errors import InputError
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt  # noqa: E402
+
+from mmreid.utils import exit_with_message  # noqa: E402
+
+# Per cent; the first key of a group says that a log has it.
+GROUPS = [
+    dict(
+        purity_positives='mined positives of one person',
+        purity_negatives='mined hard negatives of one person',
+    ),
+    dict(
+        clustered='images in a cluster',
+        cluster_purity='purity',
+        pair_precision='pair precision',
+        pair_recall='pair recall',
+        pair_f1='pair F1',
+    ),
+]
+STYLES = ['-', '--', ':', '-.', (0, (1, 3))]
+
+
+def read_curves(path: str) -> dict[str, list[tuple[int, float]]]:
+    """Points (iteration, value) of a log's curves.
+
+    Args:
+        path (str): A ``scalars.json``.
+
+    Returns:
+        dict[str, list[tuple[int, float]]]: The keys of a group that the log
+        has, and ``clusters``.
+
+    Raises:
+        InputError: If it has none.
+    """
+    with open(path, encoding='utf-8') as file:
+        lines = [json.loads(line) for line in file]
+    for group in GROUPS:
+        curves = {
+            key: [(line['step'], line[key]) for line in lines if key in line]
+            for key in [*group, 'clusters']
+        }
+        if curves[next(iter(group))]:
+            return {key: points for key, points in curves.items() if points}
+    raise InputError(
+        f"'{path}' logs neither mined pairs' purity nor clusters: train with "
+        'PairMiningHook(purity=True) and a miner, or with a cluster method.'
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('log', help='path of a scalars.json')
+    parser.add_argument('out', help='picture to write')
+    args = parser.parse_args()
+    curves = read_curves(args.log)
+    number = curves.pop('clusters', None)
+    titles = GROUPS[0] | GROUPS[1]
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout='constrained')
+    for (key, points), style in zip(curves.items(), STYLES, strict=False):
+        axes.plot(*zip(*points, strict=True), ls=style, label=titles[key])
+    axes.set(xlabel='iteration', ylabel='per cent', ylim=(0, 100))
+    if number:
+        counts = axes.twinx()
+        counts.plot(*zip(*number, strict=True), 'k', lw=0.8, label='clusters')
+        counts.set(ylabel='clusters')
+        counts.set_ylim(bottom=0)
+        # One legend for both axes.
+        axes.plot([], [], 'k', lw=0.8, label='clusters (right)')
+    axes.legend(fontsize='small')
+    figure.savefig(args.out, dpi=120)
+
+
+if __name__ == '__main__':
+    with exit_with_message():
+        main()
