@@ -569,6 +569,8 @@ def iterations(cfg: Config, name: str) -> int:
     stage = cfg.train_cfg.stages[name]
     if stage.get('max_iters'):
         return stage.max_iters
+    if stage.get('epoch_length'):
+        return stage.max_epochs * stage.epoch_length
     domains = cfg.train_dataloader.dataset
     domain = 'source' if 'source' in stage.batch_size else 'target'
     sets = domains[domain]
