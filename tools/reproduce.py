@@ -231,7 +231,8 @@ class Plan:
     Args:
         experiment (Experiment): The experiment.
         args (argparse.Namespace): The tool's arguments.
-        options (list[str]): Settings of every config, KEY=VALUE.
+        drawn (list[str]): Settings that name the embedded data, KEY=VALUE, of
+            the configs that have a place for them.
         tool_options (Sequence[str]): Further ones of the tools that make
             pictures. Defaults to none.
     """
@@ -240,11 +241,11 @@ class Plan:
         self,
         experiment: Experiment,
         args: argparse.Namespace,
-        options: list[str],
+        drawn: list[str],
         tool_options: Sequence[str] = (),
     ) -> None:
         self.args = args
-        self.options = options
+        self.drawn = drawn
         self.tool_options = tool_options
         self.rows = experiment.table
         self.scored_features = [of(cell) for cell, _ in experiment.cells]
@@ -255,11 +256,23 @@ class Plan:
     def config(self, row: Row) -> Config:
         """A row's config, as the tools will see it."""
         if row.name not in self._configs:
-            cfg = self._read(row, self.options)
+            options = self.options(row)
+            cfg = self._read(row, options)
             if self.args.smoke:
-                cfg = self._read(row, self.options + smoke_options(cfg))
+                cfg = self._read(row, options + smoke_options(cfg))
             self._configs[row.name] = cfg
         return self._configs[row.name]
+
+    def options(self, row: Row) -> list[str]:
+        """Settings of every tool, KEY=VALUE.
+
+        Those that the user gave for the main config count for another
+        method's where it has a place for them, too.
+        """
+        given = self.args.cfg_options or []
+        if row.base:
+            given = known_options(row, given)
+        return known_options(row, self.drawn) + given
 
     @staticmethod
     def _read(row: Row, options: list[str]) -> Config:
@@ -305,7 +318,7 @@ class Plan:
 
     def common(self, row: Row, *options: str) -> list[str]:
         """Arguments of every tool."""
-        options = [*self.options, *options]
+        options = [*self.options(row), *options]
         if self.args.smoke:
             options += smoke_options(self.config(row))
         amp = ['--amp'] * self.args.amp
@@ -343,12 +356,11 @@ class Plan:
         index = order.index(stage)
         options, needs = [f'train_cfg.order={order[: index + 1]}'], []
         if index:
-            before = self.training(row, seed, order[index - 1])
-            needs = [before]
-            options += [
-                f'load_from={before.file}',
-                f'train_cfg.first_stage={stage}',
-            ]
+            needs = [self.training(row, seed, order[index - 1])]
+            options += [f'train_cfg.first_stage={stage}']
+        elif row.base and row.after:
+            needs = [self.training(self.main, seed, row.after)]
+        options += [f'load_from={before.file}' for before in needs]
         resume = ['--resume'] * bool(files_of(folder, *RESUMABLE))
         self._tasks[file] = Task(
             f'{row.name}, seed {seed}: training {stage}',
@@ -414,9 +426,13 @@ class Plan:
                 panel = self.training(self.rows[name], seed, of)
                 needs.append(panel)
                 entries.append(f'{self.main.config}:{shown}:{panel.file}')
-            command = tool(f'analysis_tools/{cell.tool}.py') + entries
-            command += ['--out', file] + ['--val'] * self.args.val
-            command += self.common(row, *self.tool_options, *options)
+            command = tool(f'analysis_tools/{cell.tool}.py')
+            if cell.log:
+                command += [osp.dirname(checkpoint), file]
+            else:
+                command += [*entries, '--out', file]
+                command += ['--val'] * self.args.val
+                command += self.common(row, *self.tool_options, *options)
         elif self.splits(row):
             folder = f'{file}_splits'
             file = osp.join(folder, 'results.json')
@@ -523,15 +539,34 @@ class Plan:
         stage = cell.stage or order[-1]
         if stage == UNTRAINED:
             return '-'
-        cfg = self.config(row)
+        trained = [(row, name) for name in order[: order.index(stage) + 1]]
+        if row.base and row.after:
+            shared = self.order(self.main)
+            shared = shared[: shared.index(row.after) + 1]
+            trained = [(self.main, name) for name in shared] + trained
         return ', '.join(
-            f'{name} {iterations(cfg, name)}'
-            for name in order[: order.index(stage) + 1]
+            f'{name} {iterations(self.config(of), name)}'
+            for of, name in trained
         )
 
 
 def tool(name: str) -> list[str]:
     return [sys.executable, osp.join(TOOLS, name)]
+
+
+def known_options(row: Row, options: list[str]) -> list[str]:
+    """Those KEY=VALUE for which a row's config has a place."""
+    cfg = row.load().to_dict()
+
+    def known(option: str) -> bool:
+        part = cfg
+        for key in option.partition('=')[0].split('.')[:-1]:
+            if not isinstance(part, dict) or key not in part:
+                return False
+            part = part[key]
+        return True
+
+    return [option for option in options if known(option)]
 
 
 def smoke_options(cfg: Config) -> list[str]:
@@ -941,12 +976,12 @@ def report(
 def main() -> None:
     args = parse_args()
     experiment = read_experiment(args)
-    options, tool_options = draw(experiment, args)
-    options += args.cfg_options or []
-    plan = Plan(experiment, args, options, tool_options)
+    plan = Plan(experiment, args, *draw(experiment, args))
     if args.list:
         for cell, row in experiment.cells:
             print(f'{cell.title}\n    {row.argument}, {row.title}')
+            if row.base:
+                print(f'    {row.base}, from {experiment.config}')
             if row.overrides:
                 print(f'    {row.overrides}')
         return

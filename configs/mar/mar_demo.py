@@ -2,32 +2,17 @@
 # that two CPU cores train in minutes.
 _base_ = [
     '../_base_/models/mar_r50.py',
+    '../_base_/loaders/reid_64x32_embedded.py',
     '../_base_/schedules/mar_20e.py',
     '../_base_/mar_runtime.py',
 ]
 
 data_root = 'work_dirs/demo/embedded_1'
-pipeline = [
-    dict(type='LoadReIDImage'),
-    dict(type='mmcv.Resize', scale=(32, 64)),  # width, height
-    dict(type='PackReIDInputs'),
-]
 source = dict(type='MSMT17', data_root=data_root)
 target = dict(type='Market1501', data_root=data_root)
 
-train_dataloader = dict(
-    num_workers=1,
-    dataset=dict(type='DomainDataset', pipeline=pipeline))
-test_dataloader = dict(
-    batch_size=256,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(pipeline=pipeline))
-test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
-test_cfg = dict()
-
 model = dict(
+    channels_last=True,
     data_preprocessor=dict(
         type='ReIDDataPreprocessor',
         mean=(123.675, 116.28, 103.53),

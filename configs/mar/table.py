@@ -113,6 +113,13 @@ rows = {
                 dataset=dict(pipeline={'1': dict(type='MatlabResize')}))
             for part in ('train', 'val', 'test')
         }),
+    # Another method, from the same start.
+    'cluster-contrast': dict(
+        title='Cluster Contrast, from what the source taught',
+        after='pretrain',
+        _base_={
+            'mar_demo.py': '../cluster_contrast/cluster_contrast_demo.py',
+        }),
     # Auxiliary sets for your own cameras, in place of Market-1501.
     'msmt': dict(
         title='all of MSMT17 as the auxiliary set',
@@ -196,11 +203,19 @@ experiments = {
     'table-1': dict(compared, configs=['mar_msmt_market.py', *configs[2:]]),
     'table-2': dict(compared, configs=['mar_msmt_duke.py']),
     'demo': dict(
-        title='MAR on the embedded pedestrians',
+        title='MAR and Cluster Contrast on the embedded pedestrians',
         configs=['mar_demo.py'],
         cells=[
             *compared['cells'][:5],
+            dict(
+                title='Cluster Contrast, from source only',
+                row='cluster-contrast'),
             dict(title='rank lists', tool='rank_list'),
+            dict(
+                title='clusters',
+                row='cluster-contrast',
+                tool='plot_pseudo_labels',
+                log=True),
         ]),
     'table-3': dict(
         title='the ablations of MAR',
@@ -311,4 +326,10 @@ embedded = dict(
         roots={'source.data_root': '', 'target.data_root': ''},
         smoke=dict(
             data=dict(source_ids=40, target_train_ids=40, target_test_ids=20),
-            options={'model.head.num_agents': 40})))
+            options={
+                'model.head.num_agents': 40,
+                # For 240 images, of a network that has hardly learned.
+                'model.clusterer.k1': 8,
+                'model.clusterer.k2': 3,
+                'model.clusterer.min_samples': 2,
+            })))

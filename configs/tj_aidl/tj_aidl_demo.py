@@ -2,34 +2,20 @@
 # networks, from scratch, that two CPU cores train in minutes.
 _base_ = [
     '../_base_/models/tj_aidl_mobilenet_v1.py',
+    '../_base_/loaders/reid_64x32_embedded.py',
     '../_base_/schedules/tj_aidl_140k.py',
     '../_base_/tj_aidl_runtime.py',
 ]
 
 data_root = 'work_dirs/demo_tj_aidl/embedded_1'
 source_root = data_root + '/DukeMTMC-reID'
-pipeline = [
-    dict(type='LoadReIDImage'),
-    dict(type='mmcv.Resize', scale=(32, 64)),  # width, height
-    dict(type='PackReIDInputs'),
-]
 source = dict(
     type='DukeMTMCreID',
     data_root=source_root,
     attribute_file=source_root + '/duke_attribute.mat')
 target = dict(type='Market1501', data_root=data_root)
 
-train_dataloader = dict(
-    num_workers=1,
-    dataset=dict(type='DomainDataset', pipeline=pipeline))
-test_dataloader = dict(
-    batch_size=256,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(pipeline=pipeline))
-test_evaluator = dict(type='ReIDMetric', metric='euclidean', ap='standard')
-test_cfg = dict()
+test_evaluator = dict(metric='euclidean')
 
 model = dict(
     data_preprocessor=dict(

@@ -162,6 +162,9 @@ class Row:
         after (str, optional): A stage of the main config. Up to it the
             changes change nothing, so that its checkpoint serves the row.
             Defaults to None: the row shares no stage.
+        base (str, optional): Path of another method's config, in which the
+            changes are made in place of the main one. Its first stage starts
+            from the checkpoint of ``after``. Defaults to None.
     """
 
     name: str
@@ -169,6 +172,7 @@ class Row:
     config: str
     overrides: dict
     after: str | None = None
+    base: str | None = None
 
     @property
     def argument(self) -> str:
@@ -178,8 +182,8 @@ class Row:
         return f'{self.config}:{row}' if row else self.config
 
     def load(self) -> Config:
-        """The main config with the changes, its domains not yet derived."""
-        cfg = _read_file(self.config)
+        """What it changes, changed, its domains not yet derived."""
+        cfg = _read_file(self.base or self.config)
         changes = {
             key: _resolve(part, cfg, self)
             for key, part in self.overrides.items()
@@ -201,7 +205,8 @@ def load_table(path: str) -> dict[str, Row]:
     the rows; each is a dict with a ``title``, what is changed, by the top
     level keys of a config, and, where they apply, ``configs``, if it is not
     made for those of the table, and ``after``, the stage that it shares with
-    the main config (:class:`Row`).
+    the main config. ``_base_`` names, by main config, another method's config
+    that goes on from there, and may be all that there is (:class:`Row`).
 
     Args:
         path (str): The file, ``table.py``.
@@ -225,7 +230,7 @@ def load_table(path: str) -> dict[str, Row]:
                 f"The table '{path}' must have {key}, a {kind.__name__}."
             )
     rows = {
-        name: dict(dict(configs=content['configs']), **row)
+        name: {'configs': [*row.get('_base_', content['configs'])], **row}
         for name, row in content['rows'].items()
     }
     # In the order in which they are named first.
@@ -239,31 +244,42 @@ def load_table(path: str) -> dict[str, Row]:
     )
     table = {}
     for main in mains:
-        config = osp.join(osp.dirname(path), osp.basename(main))
-        if not osp.isfile(config):
-            raise FileNotFoundError(
-                f"'{path}' names the config '{main}', which does not exist "
-                'beside it.'
-            )
+        config = _named_config(path, osp.basename(main))
         stem = osp.splitext(osp.basename(main))[0]
         table[stem] = Row(stem, 'the main config', config, {})
         for name, row in rows.items():
             changes = {
                 key: value
                 for key, value in row.items()
-                if key not in ('title', 'configs', 'after')
+                if key not in ('title', 'configs', 'after', '_base_')
             }
-            if 'title' not in row or not changes:
+            if 'title' not in row or not (changes or '_base_' in row):
                 raise InputError(
                     f"The row '{name}' of '{path}' must have a title, and "
                     'at least one key of the config that it changes.'
                 )
             if main in row['configs']:
                 name = f'{stem}_{name}'
+                base = row.get('_base_', {}).get(main)
                 table[name] = Row(
-                    name, row['title'], config, changes, row.get('after')
+                    name,
+                    row['title'],
+                    config,
+                    changes,
+                    row.get('after'),
+                    _named_config(path, base) if base else None,
                 )
     return table
+
+
+def _named_config(path: str, name: str) -> str:
+    """A config that a table names, from where the table is."""
+    config = osp.normpath(osp.join(osp.dirname(path), name))
+    if not osp.isfile(config):
+        raise FileNotFoundError(
+            f"'{path}' names the config '{name}', which does not exist there."
+        )
+    return config
 
 
 def load_row(path: str, name: str, options: dict | None = None) -> Config:
@@ -306,7 +322,7 @@ def _resolve(value: object, main: Config, row: Row) -> object:
         if key not in main:
             raise InputError(
                 f"The row '{row.name}' refers to {match[1]}, which "
-                f"'{row.config}' does not have."
+                f"'{row.base or row.config}' does not have."
             )
         main = main[key]
     return copy.deepcopy(main)

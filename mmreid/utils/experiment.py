@@ -36,6 +36,8 @@ class Cell:
         tool (str, optional): The tool of ``tools/analysis_tools`` that makes
             it, ``TOOL.py CONFIG CHECKPOINT --out PICTURE``, in place of a
             score. Defaults to None.
+        log (bool): Whether the tool reads the last stage's log rather than
+            its checkpoint, ``TOOL.py WORK_DIR PICTURE``. Defaults to False.
         panels (dict[str, str]): Further checkpoints for the tool, as it takes
             them, ``CONFIG.py:ROW:CHECKPOINT``: by the row that shows it the
             row and stage that is trained, ``'ROW:STAGE'``. Defaults to none.
@@ -51,6 +53,7 @@ class Cell:
     options: dict = field(default_factory=dict)
     x: float | None = None
     tool: str | None = None
+    log: bool = False
     panels: dict[str, str] = field(default_factory=dict)
     paper: dict = field(default_factory=dict)
 

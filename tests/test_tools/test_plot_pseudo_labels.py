@@ -1,5 +1,6 @@
 import json
 import os.path as osp
+import runpy
 
 import cv2
 import pytest
@@ -32,3 +33,25 @@ def test_another_log(run_main, capsys, tmp_path):
     assert run_main(PATH, log, tmp_path / 'curves.png') == 1
     error = capsys.readouterr().err
     assert "scalars.json' logs neither mined pairs' purity nor clust" in error
+
+
+def test_a_work_dir_of_a_resumed_run(tmp_path):
+    read_curves = runpy.run_path(PATH)['read_curves']
+    for time, values in (('1', {5: 1, 10: 2}), ('2', {10: 3, 15: 4})):
+        folder = tmp_path / time / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text(
+            '\n'.join(
+                json.dumps(dict(clusters=value, clustered=9.0, step=step))
+                for step, value in values.items()
+            )
+        )
+    curves = read_curves(str(tmp_path))
+    assert curves['clusters'] == [(5, 1), (10, 3), (15, 4)]
+
+
+def test_no_log(run_main, capsys, tmp_path):
+    for path in (tmp_path, tmp_path / 'scalars.json'):
+        assert run_main(PATH, path, tmp_path / 'curves.png') == 1
+        error = capsys.readouterr().err
+        assert f"'{path}' must be a scalars.json, or a work dir" in error

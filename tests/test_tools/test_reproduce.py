@@ -1,3 +1,4 @@
+import copy
 import json
 import multiprocessing
 import os
@@ -25,7 +26,11 @@ rows = dict(
     wo_mdl=dict(title='A row', after='pretrain', model=dict(miner=None)),
     wrong=dict(
         title='Wrong', after='pretrain', test_evaluator=dict(metric='no')),
-    lost=dict(title='Lost', after='nowhere', model=dict(miner=None)))
+    lost=dict(title='Lost', after='nowhere', model=dict(miner=None)),
+    clusters=dict(
+        title='Clusters',
+        after='pretrain',
+        _base_={'tiny.py': 'other/clusters.py'}))
 source_only = dict(title='source only', stage='pretrain')
 wo_mdl = dict(title='w/o L_MDL', row='wo_mdl')
 experiments = {
@@ -50,6 +55,17 @@ experiments = {
     'picture': dict(
         title='A picture',
         cells=[dict(source_only, tool='rank_list')]),
+    'other-method': dict(
+        title='Another method goes on',
+        cells=[
+            source_only,
+            dict(title='Cluster Contrast', row='clusters'),
+            dict(
+                title='clusters',
+                row='clusters',
+                tool='plot_pseudo_labels',
+                log=True),
+        ]),
     'whole': dict(title='W', cells=[dict(title='MAR', tool='rank_list')]),
     'nothing': dict(
         title='Nothing trained',
@@ -123,7 +139,36 @@ def method(tiny_config, tmp_path):
     folder.mkdir()
     cfg.dump(str(folder / 'tiny.py'))
     (folder / 'table.py').write_text(TABLE)
+    (folder / 'other').mkdir()
+    clusters(cfg).dump(str(folder / 'other/clusters.py'))
     return folder
+
+
+def clusters(cfg):
+    """Cluster Contrast on the network and the target of a config of MAR."""
+    cfg = copy.deepcopy(cfg)
+    for name in ('source', 'head', 'miner', 'memory'):
+        cfg.train_dataloader.dataset.pop(name, None)
+        cfg.model.pop(name, None)
+    for name in [key for key in cfg.model if key.startswith('loss')]:
+        cfg.model.pop(name)
+    cfg.model.update(
+        type='ClusterContrast',
+        clusterer=dict(type='KMeans', num_clusters=5),
+        memory=dict(type='ClusterMemory', temperature=0.05, momentum=0.1),
+    )
+    cluster = dict(
+        batch_size=dict(target=8),
+        sampler=dict(target=dict(type='IdentitySampler', num_instances=2)),
+        epoch_length=2,
+        max_epochs=2,
+    )
+    cfg.train_cfg = dict(
+        type='StagedTrainLoop', order=['cluster'], stages=dict(cluster=cluster)
+    )
+    cfg.default_hooks.pop('pair_mining')
+    cfg.default_hooks.pseudo_labels = dict(type='PseudoLabelHook', interval=1)
+    return cfg
 
 
 @pytest.fixture
@@ -336,6 +381,30 @@ def test_curve_and_picture(run, tmp_path):
     assert (status, called) == (0, ['rank_list.py'])
     picture = tmp_path / 'W/tiny/seed_3/pretrain_rank_list.png'
     assert cv2.imread(str(picture)) is not None and str(picture) in output
+
+
+def test_another_method_goes_on(run, tmp_path):
+    # A setting of MAR's head says nothing to it.
+    options = ('--seeds', '3', '--cfg-options', 'model.head.scale=20')
+    status, output, called = run('other-method', *options)
+    assert status == 0, output
+    trains = [c for c in run.commands if c[0].endswith('train.py')]
+    assert [' '.join(c).count('model.head.scale') for c in trains] == [1, 0]
+    start = tmp_path / 'W/tiny/seed_3/pretrain/stage_pretrain.pth'
+    assert f'load_from={start}' in trains[1]
+    assert called[-1] == 'plot_pseudo_labels.py'
+    lines = read(tmp_path / 'W/other-method_tiny.json')['lines']
+    assert lines[1]['trained'].endswith(', cluster 4')
+    assert lines[1]['trained'].startswith(lines[0]['trained'])
+    folder = tmp_path / 'W/tiny_clusters/seed_3'
+    picture = folder / 'cluster_plot_pseudo_labels.png'
+    assert cv2.imread(str(picture)) is not None
+    before, after = (
+        torch.load(file)['state_dict']
+        for file in (start, folder / 'cluster/stage_cluster.pth')
+    )
+    key = 'backbone.conv1.weight'
+    assert not torch.equal(before[key], after[key])
 
 
 def test_controls_that_train_nothing(run, tmp_path):

@@ -1,13 +1,15 @@
 """How well mined pairs or clusters fit the persons, over a run.
 
-Reads the ``scalars.json`` of a work dir (``<time>/vis_data/``), as a config
-with ``PairMiningHook(purity=True)`` or ``PseudoLabelHook(quality=True)``
-leaves it. Of clusters without labels it shows what can be known: their number
-and what part of the images is in one.
+Reads a ``scalars.json``, or all that are in a work dir (one of each run,
+``<time>/vis_data/``), as a config with ``PairMiningHook(purity=True)`` or
+``PseudoLabelHook(quality=True)`` leaves them. Of clusters without labels it
+shows what can be known: their number and what part of the images is in one.
 """
 
 import argparse
+import glob
 import json
+import os.path as osp
 
 import matplotlib
 
@@ -38,18 +40,38 @@ STYLES = ['-', '--', ':', '-.', (0, (1, 3))]
 def read_curves(path: str) -> dict[str, list[tuple[int, float]]]:
     """Points (iteration, value) of a log's curves.
 
+    Where a run was resumed, what it logged anew replaces what was there.
+
     Args:
-        path (str): A ``scalars.json``.
+        path (str): A ``scalars.json``, or a folder that has some.
 
     Returns:
         dict[str, list[tuple[int, float]]]: The keys of a group that the log
         has, and ``clusters``.
 
     Raises:
-        InputError: If it has none.
+        FileNotFoundError: If there is no log.
+        InputError: If it has none of them.
     """
-    with open(path, encoding='utf-8') as file:
-        lines = [json.loads(line) for line in file]
+    logs = [path]
+    if osp.isdir(path):
+        logs = sorted(
+            glob.glob(osp.join(path, '**', 'scalars.json'), recursive=True)
+        )
+    if not all(map(osp.isfile, logs)) or not logs:
+        raise FileNotFoundError(
+            f"'{path}' must be a scalars.json, or a work dir with one in "
+            '<time>/vis_data/.'
+        )
+    by_step = {}
+    for log in logs:
+        with open(log, encoding='utf-8') as file:
+            by_step |= {
+                line['step']: line
+                for line in map(json.loads, file)
+                if 'step' in line
+            }
+    lines = [by_step[step] for step in sorted(by_step)]
     for group in GROUPS:
         curves = {
             key: [(line['step'], line[key]) for line in lines if key in line]
@@ -65,7 +87,7 @@ def read_curves(path: str) -> dict[str, list[tuple[int, float]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('log', help='path of a scalars.json')
+    parser.add_argument('log', help='path of a scalars.json, or a work dir')
     parser.add_argument('out', help='picture to write')
     args = parser.parse_args()
     curves = read_curves(args.log)
