@@ -171,7 +171,11 @@ class BaseReIDDataset(BaseDataset):
             raise InputError(
                 f"on_error must be 'raise' or 'skip', got '{on_error}'."
             )
-        if val_identities < 0 or (split == 'val' and val_identities == 0):
+        if (
+            not isinstance(val_identities, int)
+            or val_identities < 0
+            or (split == 'val' and val_identities == 0)
+        ):
             raise InputError(
                 'val_identities must be 0 or more, and more than 0 for '
                 f"split='val', got {val_identities}."
