@@ -87,6 +87,8 @@ def row(config: str, result: dict) -> list[str]:
     scored = data_of(config)
     if record['experiment'].endswith('_val'):
         scored += ', validation identities'
+    if config.endswith('_demo.py'):
+        scored += ', embedded pedestrians'
     seconds = [s for s in line['seconds'] if s is not None]
     return [
         f'[{osp.basename(config)[:-3]}](../{config})',

@@ -96,7 +96,7 @@ def test_the_evaluation_page(folder):
 
 def test_the_config_page(folder):
     """It shows what is in the config, and its variants are what it says."""
-    bases, stages, reading, variant, adam = blocks_of('config.md')
+    bases, stages, reading, variant, adam, row = blocks_of('config.md')
     main = 'mmreid::mar/mar_msmt_market.py'
     assert bases in Path(locate_config(main)).read_text()
     namespace = {}
@@ -120,6 +120,11 @@ def test_the_config_page(folder):
     stage = read_config('my_adam.py').train_cfg.stages.main
     assert stage.optim_wrapper == dict(optimizer=dict(type='Adam', lr=2e-4))
     assert stage.max_epochs == cfg.train_cfg.stages.main.max_epochs
+    exec(row, namespace)
+    demo = Path(locate_config('mmreid::mar/mar_demo.py'))
+    table = demo.with_name('table.py')
+    shown = namespace['rows']['cluster-contrast']
+    assert runpy.run_path(str(table))['rows']['cluster-contrast'] == shown
 
 
 def test_a_method(folder, monkeypatch):
