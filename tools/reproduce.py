@@ -251,6 +251,7 @@ class Plan:
         self.scored_features = [of(cell) for cell, _ in experiment.cells]
         self.main = self.rows[experiment.config]
         self._configs: dict[str, Config] = {}
+        self._options: dict[str, list[str]] = {}
         self._tasks: dict[str, Task] = {}
 
     def config(self, row: Row) -> Config:
@@ -269,10 +270,12 @@ class Plan:
         Those that the user gave for the main config count for another
         method's where it has a place for them, too.
         """
-        given = self.args.cfg_options or []
-        if row.base:
-            given = known_options(row, given)
-        return known_options(row, self.drawn) + given
+        if row.name not in self._options:
+            given = self.args.cfg_options or []
+            if row.base:
+                given = known_options(row, given)
+            self._options[row.name] = known_options(row, self.drawn) + given
+        return self._options[row.name]
 
     @staticmethod
     def _read(row: Row, options: list[str]) -> Config:
@@ -300,18 +303,29 @@ class Plan:
     def order(self, row: Row) -> list[str]:
         return list(self.config(row).train_cfg.order)
 
-    def owner(self, row: Row, stage: str) -> Row:
-        """Who trains a stage: the main config, up to the row's 'after'."""
-        if row.after is None:
-            return row
-        order = self.order(self.main)
-        if row.after not in order:
+    def chain(self, row: Row, stage: str) -> list[tuple[Row, str]]:
+        """What is trained up to a stage, in order, and by whose config.
+
+        The main config trains the stages up to the row's 'after'.
+        """
+        order, shared = self.order(row), []
+        if row.after is not None:
+            of_main = self.order(self.main)
+            if row.after not in of_main:
+                raise InputError(
+                    f"The row '{row.name}' says after='{row.after}', which is "
+                    f'no stage of {self.main.name}: {", ".join(of_main)}.'
+                )
+            shared = of_main[: of_main.index(row.after) + 1]
+        if stage not in order:
             raise InputError(
-                f"The row '{row.name}' says after='{row.after}', which is no "
-                f'stage of {self.main.name}: {", ".join(order)}.'
+                f"'{row.argument}' trains {', '.join(order)}, not '{stage}'."
             )
-        shared = order[: order.index(row.after) + 1]
-        return self.main if stage in shared else row
+        before = [(self.main, name) for name in shared]
+        own = order[: order.index(stage) + 1]
+        if row.base:  # its stages are others, even of the same name
+            return before + [(row, name) for name in own]
+        return [(self.main if name in shared else row, name) for name in own]
 
     def folder(self, row: Row, seed: int) -> str:
         return osp.join(self.args.work_dir, row.name, f'seed_{seed}')
@@ -342,25 +356,21 @@ class Plan:
 
     def training(self, row: Row, seed: int, stage: str) -> Task:
         """The task that leaves a stage's checkpoint."""
-        row = self.owner(row, stage)
+        *before, (row, _) = self.chain(row, stage)
         self.keep_settings(row, seed)
         folder = osp.join(self.folder(row, seed), stage)
         file = osp.join(folder, f'stage_{stage}.pth')
         if file in self._tasks:
             return self._tasks[file]
         order = self.order(row)
-        if stage not in order:
-            raise InputError(
-                f"'{row.argument}' trains {', '.join(order)}, not '{stage}'."
-            )
         index = order.index(stage)
         options, needs = [f'train_cfg.order={order[: index + 1]}'], []
         if index:
-            needs = [self.training(row, seed, order[index - 1])]
             options += [f'train_cfg.first_stage={stage}']
-        elif row.base and row.after:
-            needs = [self.training(self.main, seed, row.after)]
-        options += [f'load_from={before.file}' for before in needs]
+        if before:
+            last, name = before[-1]
+            needs = [self.training(last, seed, name)]
+            options += [f'load_from={needs[0].file}']
         resume = ['--resume'] * bool(files_of(folder, *RESUMABLE))
         self._tasks[file] = Task(
             f'{row.name}, seed {seed}: training {stage}',
@@ -407,9 +417,13 @@ class Plan:
         per_split = stage != UNTRAINED and self.per_split(row, stage)
         needs, checkpoint = [], 'none'
         if stage != UNTRAINED:
-            trained = order[order.index(stage) - 1] if per_split else stage
-            needs = [self.training(row, seed, trained)]
-            checkpoint = needs[0].file
+            trained = self.chain(row, stage)
+            if per_split:
+                trained.pop()
+            if trained:
+                last, name = trained[-1]
+                needs = [self.training(last, seed, name)]
+                checkpoint = needs[0].file
         file = osp.join(self.folder(row, seed), self.key(cell, stage))
         options = [f'{k}={v}' for k, v in cell.options.items()]
         if cell.tool:
@@ -539,14 +553,9 @@ class Plan:
         stage = cell.stage or order[-1]
         if stage == UNTRAINED:
             return '-'
-        trained = [(row, name) for name in order[: order.index(stage) + 1]]
-        if row.base and row.after:
-            shared = self.order(self.main)
-            shared = shared[: shared.index(row.after) + 1]
-            trained = [(self.main, name) for name in shared] + trained
         return ', '.join(
-            f'{name} {iterations(self.config(of), name)}'
-            for of, name in trained
+            f'{name} {iterations(self.config(owner), name)}'
+            for owner, name in self.chain(row, stage)
         )
 
 

@@ -24,7 +24,7 @@ model = dict(
         strides=(1, 2, 2, 1)),
     neck=dict(_delete_=True, type='GlobalPooling'),
     bn_neck=None,
-    # A person has six images, a sixth of what a person of Market-1501 has.
+    # A person has six images, a third of what a person of Market-1501 has.
     clusterer=dict(eps=0.55, k1=10, k2=3),
     channels_last=True)
 
@@ -35,7 +35,6 @@ train_cfg = dict(
             sampler=dict(target=dict(num_instances=4)),
             epoch_length=50,
             max_epochs=5,
-            val_interval=5,
             param_scheduler=[
                 dict(type='CosineAnnealingLR', eta_min=3.5e-6)
             ])))

@@ -207,6 +207,7 @@ def test_one_image_per_view_cannot_be_cut(tmp_path):
         (dict(split='trian'), "split must be one of .* got 'trian'"),
         (dict(on_error='ignore'), "on_error must be 'raise' or 'skip'"),
         (dict(val_identities=-1), 'val_identities must be 0 or more'),
+        (dict(val_identities=None), 'val_identities must be 0 .* got None'),
         (dict(split='val'), "more than 0 for split='val'"),
         (dict(val_identities=3), 'has 3 training identities'),
     ],

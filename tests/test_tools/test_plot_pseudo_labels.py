@@ -46,6 +46,8 @@ def test_a_work_dir_of_a_resumed_run(tmp_path):
                 for step, value in values.items()
             )
         )
+    with open(tmp_path / '2/vis_data/scalars.json', 'a') as file:
+        file.write('\n' + json.dumps({'rank-1': 50.0, 'step': 15}))
     curves = read_curves(str(tmp_path))
     assert curves['clusters'] == [(5, 1), (10, 3), (15, 4)]
 

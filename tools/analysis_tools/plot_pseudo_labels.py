@@ -63,14 +63,12 @@ def read_curves(path: str) -> dict[str, list[tuple[int, float]]]:
             f"'{path}' must be a scalars.json, or a work dir with one in "
             '<time>/vis_data/.'
         )
-    by_step = {}
+    by_step: dict[int, dict] = {}
     for log in logs:
         with open(log, encoding='utf-8') as file:
-            by_step |= {
-                line['step']: line
-                for line in map(json.loads, file)
-                if 'step' in line
-            }
+            for line in map(json.loads, file):
+                # A validation logs for the same step what is its own.
+                by_step.setdefault(line['step'], {}).update(line)
     lines = [by_step[step] for step in sorted(by_step)]
     for group in GROUPS:
         curves = {
