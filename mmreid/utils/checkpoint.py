@@ -13,6 +13,7 @@ import mmengine.runner.checkpoint
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor
 
 from mmreid.errors import InputError
 
@@ -58,6 +59,34 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
         raise FileNotFoundError(f"The checkpoint '{filename}' does not exist.")
     check_whole(filename)
     return _load(filename, map_location=map_location)
+
+
+def load_state_dict(filename: str) -> dict[str, Tensor]:
+    """Load the weights of a network, to rename them.
+
+    Args:
+        filename (str): A state dict, or a checkpoint with one as
+            ``state_dict``.
+
+    Returns:
+        dict[str, Tensor]: On the CPU, without the ``module.`` that
+        ``DataParallel`` puts before each name.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If it is damaged, or holds no state dict.
+    """
+    content = load_from_local(filename, map_location='cpu')
+    if isinstance(content, dict):
+        content = content.get('state_dict', content)
+    if not isinstance(content, dict) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        raise InputError(
+            f"'{filename}' is no state dict: expected names and tensors, or "
+            "these under 'state_dict'; save the network's state_dict()."
+        )
+    return {k.removeprefix('module.'): v for k, v in content.items()}
 
 
 def load_from_url(

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmreid.errors import InputError
 from mmreid.models.backbones import LinearEndResNet
 from mmreid.utils import exit_with_message
-from mmreid.utils.checkpoint import WHOLE_FILES, load_from_local
+from mmreid.utils.checkpoint import WHOLE_FILES, load_state_dict
 
 # s on the cosines, a constant of the published code.
 SCALE = 30.0
@@ -54,8 +54,6 @@ def convert(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         InputError: If parameters are missing, of another shape, or of
             another network.
     """
-    # Left by DataParallel.
-    source = {k.removeprefix('module.'): v for k, v in source.items()}
     backbone = LinearEndResNet(depth=50)
     target = {}
     for name, expected in backbone.state_dict().items():
@@ -104,16 +102,7 @@ def convert(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
 
 def main() -> None:
     args = parse_args()
-    source = load_from_local(args.src, map_location='cpu')
-    if isinstance(source, dict):
-        source = source.get('state_dict', source)
-    if not isinstance(source, dict) or not all(
-        isinstance(value, Tensor) for value in source.values()
-    ):
-        raise InputError(
-            f"'{args.src}' is no state dict: expected names and tensors, or "
-            "these under 'state_dict'; save the network's state_dict()."
-        )
+    source = load_state_dict(args.src)
     try:
         state_dict, left_out = convert(source)
     except ValueError as error:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmreid.errors import InputError
 from mmreid.models.backbones import MobileNetV1
 from mmreid.utils import exit_with_message
-from mmreid.utils.checkpoint import WHOLE_FILES, load_from_local
+from mmreid.utils.checkpoint import WHOLE_FILES, load_state_dict
 
 # Number of separable convolutions in each of timm's stages.
 TIMM_STAGES = (1, 2, 2, 6, 2)
@@ -88,8 +88,6 @@ def convert(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
         InputError: If the layout is unknown, or if parameters are missing,
             of another shape, or of another network.
     """
-    # Left by DataParallel.
-    source = {k.removeprefix('module.'): v for k, v in source.items()}
     layout = find_layout(source)
     names = {}
     for i, (conv, norm) in enumerate(layer_names(layout)):
@@ -130,16 +128,7 @@ def convert(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
 
 def main() -> None:
     args = parse_args()
-    source = load_from_local(args.src, map_location='cpu')
-    if isinstance(source, dict):
-        source = source.get('state_dict', source)
-    if not isinstance(source, dict) or not all(
-        isinstance(value, Tensor) for value in source.values()
-    ):
-        raise InputError(
-            f"'{args.src}' is no state dict: expected names and tensors, or "
-            "these under 'state_dict'; save the model's state_dict()."
-        )
+    source = load_state_dict(args.src)
     try:
         state_dict, layout = convert(source)
     except ValueError as error:
