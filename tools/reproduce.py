@@ -608,19 +608,28 @@ def len_of(dataset: dict) -> int:
     return _lengths[key]
 
 
+def len_of_domain(cfg: Config, domain: str) -> int:
+    """How many training images a domain has, see :func:`len_of`."""
+    sets = cfg.train_dataloader.dataset[domain]
+    sets = sets if isinstance(sets, list | tuple) else [sets]
+    return sum(len_of(dict(part)) for part in sets)
+
+
 def iterations(cfg: Config, name: str) -> int:
-    """The iterations of a stage."""
+    """The iterations of a stage.
+
+    Raises:
+        FileNotFoundError: If a data set that it reads is not there.
+    """
     stage = cfg.train_cfg.stages[name]
+    # All of them, also where the length of a pass does not matter.
+    lengths = {d: len_of_domain(cfg, d) for d in stage.batch_size}
     if stage.get('max_iters'):
         return stage.max_iters
     if stage.get('epoch_length'):
         return stage.max_epochs * stage.epoch_length
-    domains = cfg.train_dataloader.dataset
-    domain = 'source' if 'source' in stage.batch_size else 'target'
-    sets = domains[domain]
-    sets = sets if isinstance(sets, list | tuple) else [sets]
-    images = sum(len_of(dict(part)) for part in sets)
-    return stage.max_epochs * (images // stage.batch_size[domain])
+    domain = 'source' if 'source' in lengths else 'target'
+    return stage.max_epochs * (lengths[domain] // stage.batch_size[domain])
 
 
 def num_images(cfg: Config, name: str) -> int:
@@ -727,7 +736,7 @@ class Runner:
                     if task.uses_up:
                         os.remove(task.uses_up)
                     seconds = time.monotonic() - start
-                    with open(f'{task.file}.seconds', 'w') as file:
+                    with whole_file(f'{task.file}.seconds', 'w') as file:
                         file.write(f'{seconds:.0f}')
                     self.console.end(task, seconds)
                 else:

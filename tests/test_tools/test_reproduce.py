@@ -446,6 +446,16 @@ def test_controls_that_train_nothing(run, tmp_path):
             ),
             "data_root '/nowhere' of",
         ),
+        (  # Though nobody asks how many images it has.
+            'table-1',
+            (
+                '--cfg-options',
+                'train_dataloader.dataset.source.data_root=/nowhere',
+                'train_cfg.stages.pretrain.epoch_length=2',
+                'train_cfg.stages.main.epoch_length=2',
+            ),
+            "data_root '/nowhere' of",
+        ),
     ],
 )
 def test_bad_input(run, name, arguments, message):
