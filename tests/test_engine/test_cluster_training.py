@@ -172,7 +172,7 @@ def test_two_processes(config, tmp_path, method):
         torch.testing.assert_close(
             first[key],
             value,
-            rtol=1e-4,
+            rtol=1e-5,
             atol=1e-5,
             msg=lambda m, key=key: f'{key}: {m}',
         )
@@ -219,8 +219,18 @@ NONE = torch.full((NUM_TARGETS,), -1)
 ONE = torch.zeros(NUM_TARGETS, dtype=torch.int64)
 
 
-@pytest.mark.parametrize('bad', [NONE, ONE], ids=['none', 'one'])
-def test_bad_clustering_leaves_the_labels(config, monkeypatch, bad):
+# A batch takes images of two clusters.
+FEW = dict(train_cfg__stages__cluster__batch_size=dict(target=12))
+TWO = ONE.clone()
+TWO[: NUM_TARGETS // 2] = 1
+
+
+@pytest.mark.parametrize(
+    'bad, changes',
+    [(NONE, {}), (ONE, {}), (TWO, FEW), (ONE, PROXIES)],
+    ids=['none', 'one', 'two of three', 'proxies of one'],
+)
+def test_bad_clustering_leaves_the_labels(config, monkeypatch, bad, changes):
     calls = replace_labels(monkeypatch, lambda call: [None, bad, bad][call])
     seen = []
     prepare = ClusterReID.prepare_epoch
@@ -230,7 +240,7 @@ def test_bad_clustering_leaves_the_labels(config, monkeypatch, bad):
         seen.append(self.clusters.labels.tolist())
 
     monkeypatch.setattr(ClusterReID, 'prepare_epoch', note)
-    runner = train(config())
+    runner = train(config(**changes))
     assert calls == [NUM_TARGETS] * 3
     assert seen[0] == seen[1] == seen[2]
     assert runner.iter == END
@@ -264,6 +274,83 @@ def test_one_cluster_is_too_few_for_spcl(config, monkeypatch):
     )
     with pytest.raises(ValueError, match='found 1 clusters, .* images of 2'):
         train(config(**SPCL))
+
+
+def test_proxies_are_counted_for_a_batch_of_proxies(config, monkeypatch):
+    """Two clusters before three cameras are enough for batches of four."""
+    calls = replace_labels(monkeypatch, lambda call: TWO)
+    model = train(config(**PROXIES)).model
+    assert len(calls) == 3
+    assert torch.equal(model.clusters.labels, TWO)
+    assert model.proxies.labels.max() + 1 >= 4
+    replace_labels(monkeypatch, lambda call: TWO)
+    batch = dict(train_cfg__stages__cluster__batch_size=dict(target=20))
+    message = r'2 clusters \(\d proxies\), .* images of 10 proxies'
+    with pytest.raises(ValueError, match=message):
+        train(config('large', **PROXIES, **batch))
+
+
+@pytest.mark.parametrize(
+    'batch, message',
+    [
+        (8, 'takes 8 images of the target domain, which has only 2: add'),
+        (2, 'k1 less than the 2 images, got k1=4'),
+    ],
+)
+def test_two_images(config, benchmark, tmp_path, batch, message):
+    """A clear error, before anything is trained."""
+    folder = tmp_path / 'two'
+    folder.mkdir()
+    crops = sorted((Path(benchmark) / 'target/bounding_box_train').iterdir())
+    for path in crops[:2]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    target = dict(
+        _delete_=True,
+        type='ReIDFolder',
+        data_root=str(folder),
+        labelled=False,
+    )
+    cfg = config(
+        train_dataloader__dataset__target=target,
+        train_cfg__stages__cluster__batch_size=dict(target=batch),
+        train_cfg__stages__cluster__sampler__target__num_instances=1,
+        default_hooks__pseudo_labels__quality=False,
+    )
+    with pytest.raises(ValueError, match=message):
+        train(cfg)
+
+
+def test_loss_of_other_cameras_begins_later(config):
+    runner = train(config(**PROXIES))
+    logged = {
+        key: runner.message_hub.get_scalar(f'train/{key}')
+        for key in ('loss_intra', 'loss_inter')
+    }
+    assert len(logged['loss_intra'].data[0]) == END
+    # From the second epoch on.
+    assert len(logged['loss_inter'].data[0]) == END - EPOCH
+
+
+def test_camera_means_are_subtracted_before_clustering(config, monkeypatch):
+    seen = []
+    cluster = JaccardDBSCAN.__call__
+
+    def note(self, images):
+        seen.append(images)
+        return cluster(self, images)
+
+    monkeypatch.setattr(JaccardDBSCAN, '__call__', note)
+    for camera_mean in (False, True):
+        train(config(model__camera_mean=camera_mean))
+    (plain, *_), (less, *_) = seen[:3], seen[3:]
+    assert torch.equal(plain.camera_id, less.camera_id)
+    for camera in plain.camera_id.unique():
+        rows = plain.camera_id == camera
+        features = plain.features[rows]
+        assert features.mean(0).norm() > 0.1
+        torch.testing.assert_close(
+            less.features[rows], features - features.mean(0)
+        )
 
 
 def test_fewer_clusters_than_persons_of_a_batch(config):

@@ -10,6 +10,7 @@ from mmreid.evaluation import (
     PROTOCOLS,
     Evaluation,
     camera_means,
+    center_cameras,
     load_features,
     load_training_features,
     rank_metrics,
@@ -106,6 +107,15 @@ def test_means_of_any_camera_ids():
     # A mean of no scored camera does no harm.
     one = FeatureSet(features[:1], camera_id=torch.tensor([9]))
     assert subtract_camera_means(one, means).features.tolist() == [[-3, -2.5]]
+
+
+def test_own_means_leave_something_of_a_camera_of_one_image():
+    features = torch.tensor([[1.0, 2], [3, 4], [8, 9]])
+    images = FeatureSet(features, camera_id=torch.tensor([9, 9, 2]))
+    found = center_cameras(images)
+    assert found.features.tolist() == [[-1, -1], [1, 1], [4, 4]]
+    alone = FeatureSet(features[:2], camera_id=torch.tensor([0, 1]))
+    assert center_cameras(alone).features.tolist() == [[-1, -1], [1, 1]]
 
 
 def test_sums_are_taken_in_float64():

@@ -22,9 +22,8 @@ from torch import Tensor
 from mmreid.apis import extract, init_model, target_images
 from mmreid.errors import InputError
 from mmreid.evaluation import (
-    camera_means,
+    center_cameras,
     cluster_quality,
-    subtract_camera_means,
 )
 from mmreid.models import ClusterReID, JaccardDBSCAN, SelfPacedDBSCAN
 from mmreid.utils import (
@@ -138,7 +137,7 @@ def main() -> None:
             f"--quality: the target of '{args.config}' has no labels."
         )
     if model.camera_mean:
-        images = subtract_camera_means(images, camera_means(images))
+        images = center_cameras(images)
     found = clusterer.labels_at(images, *args.eps)
     rows = []
     for eps, labels in zip(args.eps, found, strict=True):

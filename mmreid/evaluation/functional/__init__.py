@@ -1,5 +1,9 @@
 from .average_precision import AP_FORMULAS
-from .camera_means import camera_means, subtract_camera_means
+from .camera_means import (
+    camera_means,
+    center_cameras,
+    subtract_camera_means,
+)
 from .clustering import cluster_quality
 from .distance import (
     METRICS,
@@ -26,6 +30,7 @@ __all__ = [
     'KReciprocalDistance',
     'camera_aware_jaccard_graph',
     'camera_means',
+    'center_cameras',
     'check_metric',
     'check_options',
     'cluster_quality',

@@ -109,6 +109,37 @@ def subtract_camera_means(images: FeatureSet, means: FeatureSet) -> FeatureSet:
     return replace(images, features=output)
 
 
+def center_cameras(images: FeatureSet) -> FeatureSet:
+    """Subtract from the images of each camera their own mean.
+
+    Of an image that is alone before its camera nothing would be left: from
+    such images the mean of all images is subtracted.
+
+    Args:
+        images (FeatureSet): N images.
+
+    Returns:
+        FeatureSet: See :func:`subtract_camera_means`.
+
+    Raises:
+        InputError: See :func:`camera_means`.
+
+    Examples:
+        >>> import torch
+        >>> from mmreid.structures import FeatureSet
+        >>> images = FeatureSet(
+        ...     torch.tensor([[1.0, 0], [3, 2], [5, 7]]),
+        ...     camera_id=torch.tensor([0, 0, 4]),
+        ... )
+        >>> center_cameras(images).features.tolist()
+        [[-1.0, -1.0], [1.0, 1.0], [2.0, 4.0]]
+    """
+    means = camera_means(images)
+    numbers = _known_camera_id(images).unique(return_counts=True)[1]
+    means.features[numbers == 1] = images.features.mean(0, dtype=torch.float64)
+    return subtract_camera_means(images, means)
+
+
 def _known_camera_id(images: FeatureSet) -> Tensor:
     """The camera ids, (N,), on the device of the features."""
     cameras = images.camera_id

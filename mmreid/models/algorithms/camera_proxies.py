@@ -40,6 +40,8 @@ class CameraProxies(ClusterReID):
         **kwargs: See :class:`ClusterReID` and :class:`BaseReID`.
     """
 
+    groups = 'proxies'
+
     def __init__(
         self,
         memory: dict = dict(type='ProxyMemory'),  # noqa: B006
@@ -60,12 +62,22 @@ class CameraProxies(ClusterReID):
         super().check(stages, dataset)
         self.proxies.allocate(len(dataset.domains['target']))
 
-    def start_memory(self, target: FeatureSet, labels: Tensor) -> None:
-        """Split the clusters; set each proxy to its images' mean feature."""
+    def count_groups(self, labels: Tensor, target: FeatureSet) -> int:
+        """Proxies; those of one cluster have no other to be told from."""
+        clusters = super().count_groups(labels, target)
+        if clusters < 2:
+            return clusters
+        return int(self._split(labels, target).max()) + 1
+
+    def _split(self, labels: Tensor, target: FeatureSet) -> Tensor:
         camera_id = target.camera_id
         if camera_id is None:
             camera_id = torch.zeros_like(labels)
-        proxies = self.memory.split(labels, camera_id.to(labels))
+        return self.memory.split(labels, camera_id.to(labels))
+
+    def start_memory(self, target: FeatureSet, labels: Tensor) -> None:
+        """Split the clusters; set each proxy to its images' mean feature."""
+        proxies = self._split(labels, target)
         self.proxies.assign(proxies, int(self.clusters.epoch))
         self.memory.start(target.features, self.proxies.labels)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmreid.datasets.samplers import uses_labels
 from mmreid.errors import InputError
-from mmreid.evaluation import camera_means, subtract_camera_means
+from mmreid.evaluation import center_cameras
 from mmreid.registry import MODELS
 from mmreid.structures import FeatureSet, Stage
 
@@ -25,7 +25,8 @@ class ClusterReID(BaseReID):
     (:class:`IdentitySampler`); outliers are not drawn. The features are of
     unit norm, after a BNNeck.
 
-    A clustering that gives fewer clusters than a batch takes leaves the
+    A clustering that gives fewer clusters than a batch takes (P, and two at
+    least, for one has no other to be told from) leaves the
     labels of the epoch before; in the first epoch there are none, and that is
     an error.
 
@@ -39,7 +40,7 @@ class ClusterReID(BaseReID):
             :class:`FeatureSet`: :class:`JaccardDBSCAN`,
             :class:`SelfPacedDBSCAN`, :class:`KMeans` or one of your own.
         camera_mean (bool): Subtract each camera's mean feature before
-            clustering (:func:`subtract_camera_means`). Defaults to False.
+            clustering (:func:`center_cameras`). Defaults to False.
         bn_neck (dict, optional): Config of :class:`BNNeck`; ``in_channels``
             is the model's. None leaves it out. Defaults to
             ``dict(type='BNNeck')``.
@@ -51,6 +52,8 @@ class ClusterReID(BaseReID):
     stage_state = (
         *('clusters', 'clusterer', 'memory', 'proxies', 'source_norms'),
     )
+    # What a batch has K images of each of.
+    groups = 'clusters'
     # A BNNeck of another training fits; the rest is Baseline's and MAR's.
     fresh_heads = ('bn_neck', 'classifier', 'head', 'miner', 'references')
 
@@ -94,7 +97,7 @@ class ClusterReID(BaseReID):
             InputError: If the target is not drawn by its labels.
         """
         super().check(stages, dataset)
-        # Clusters that a stage's batch needs, of which two can be told apart.
+        # Groups that a stage's batch needs, of which two can be told apart.
         self._least = {}
         for stage in stages:
             sampler = stage.sampler.get('target', dict(type='ShuffleSampler'))
@@ -120,11 +123,14 @@ class ClusterReID(BaseReID):
         """
         target = self.target_features(extract)
         labels = self._cluster(target)
-        num, least = self.count_groups(labels), self._least[stage]
+        num, least = self.count_groups(labels, target), self._least[stage]
         if num < least:
+            clusters = int(labels.max()) + 1
             found = (
                 f'The clustering of {len(labels)} target images found '
-                f'{num} clusters, but a batch takes images of {least}'
+                f'{clusters} clusters'
+                + f' ({num} {self.groups})' * (num != clusters)
+                + f', but a batch takes images of {least} {self.groups}'
             )
             if self.clusters.epoch < 0:
                 raise InputError(
@@ -147,7 +153,7 @@ class ClusterReID(BaseReID):
         labels = torch.full((len(target),), -1, device=target.features.device)
         if is_main_process():
             if self.camera_mean:
-                target = subtract_camera_means(target, camera_means(target))
+                target = center_cameras(target)
             labels.copy_(self.clusterer(target))
         broadcast(labels)
         if isinstance(self.clusterer, nn.Module):
@@ -159,11 +165,12 @@ class ClusterReID(BaseReID):
         """What is clustered, of all N target images."""
         return extract('target')
 
-    def count_groups(self, labels: Tensor) -> int:
+    def count_groups(self, labels: Tensor, target: FeatureSet) -> int:
         """Groups of images that a batch can draw from, of an epoch's labels.
 
         Args:
             labels (Tensor): (N, ) int64, numbered from 0, -1 for outliers.
+            target (FeatureSet): The N target images.
         """
         return int(labels.max()) + 1
 

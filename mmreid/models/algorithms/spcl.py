@@ -55,6 +55,8 @@ class SpCL(ClusterReID):
 
     stages = dict(cluster=dict(source=['person_id'], target=['camera_id']))
 
+    groups = 'clusters and outliers'
+
     def __init__(
         self,
         memory: dict = dict(type='HybridMemory'),  # noqa: B006
@@ -104,7 +106,7 @@ class SpCL(ClusterReID):
         images = self.memory.rows[-len(self._camera_id) :]
         return FeatureSet(images, camera_id=self._camera_id.to(images.device))
 
-    def count_groups(self, labels: Tensor) -> int:
+    def count_groups(self, labels: Tensor, target: FeatureSet) -> int:
         """Clusters and outliers: a batch has images of both."""
         return int(separate_outliers(labels).max()) + 1
 
