@@ -1,6 +1,7 @@
-"""Write docs/model_zoo.md: the results that the metafiles name.
+"""Write docs/model_zoo.md and the tables of configs/*/README.md.
 
-Run it after a change of a metafile or of a record: ``python docs/stat.py``.
+They are the results that the metafiles name. Run it after a change of a
+metafile or of a record: ``python docs/stat.py``.
 """
 
 import json
@@ -17,10 +18,12 @@ Written by `python docs/stat.py` from the metafiles of `configs/` and the
 records of `benchmarks/results/`. Rank-1 and mAP are per cent, mean and sample
 standard deviation over the seeds; with one seed on random splits, over the
 splits. The paper's numbers are of its own data and its own AP formula. Times
-are of two CPU cores, training and scoring. No weights are published: the
-licences of the data sets do not allow it for all of them, and every command
-below makes its own.
+are of one or two CPU cores, training and scoring. No weights are published:
+the licences of the data sets do not allow it for all of them, and every
+command below makes its own.
 """
+# What follows it in a method's README is the table.
+MARK = '<!-- Written by docs/stat.py from here to the end. -->\n'
 COLUMNS = (
     'config',
     'source -> target',
@@ -81,7 +84,7 @@ def score(line: dict, name: str) -> str:
     return text if deviation is None else f'{text} ± {deviation:.1f}'
 
 
-def row(config: str, result: dict) -> list[str]:
+def row(config: str, result: dict, root: str) -> list[str]:
     record, line = load_line(result)
     paper = line['paper']
     scored = data_of(config)
@@ -91,7 +94,7 @@ def row(config: str, result: dict) -> list[str]:
         scored += ', embedded pedestrians'
     seconds = [s for s in line['seconds'] if s is not None]
     return [
-        f'[{osp.basename(config)[:-3]}](../{config})',
+        f'[{osp.basename(config)[:-3]}]({root}/{config})',
         scored,
         line['title'],
         score(line, 'rank-1'),
@@ -105,32 +108,50 @@ def row(config: str, result: dict) -> list[str]:
     ]
 
 
-def model_zoo() -> str:
-    """The page."""
-    parts = [HEAD]
-    for metafile in load_metafiles():
-        (collection,) = metafile['Collections']
-        parts.append(f'## {collection["Name"]}\n')
-        rows, without, records = [], [], {}
-        for model in metafile['Models']:
-            results = model.get('Results', [])
-            rows += [row(model['Config'], result) for result in results]
-            records |= {r['Record']: load_line(r)[0] for r in results}
-            if not results:
-                without.append(f'`{model["Name"]}`')
-        if rows:
-            table = [list(COLUMNS), ['---'] * len(COLUMNS), *rows]
-            lines = [f'| {" | ".join(cells)} |' for cells in table]
-            parts.append('\n'.join(lines) + '\n')
-        for path, record in records.items():
-            name = f'[{osp.basename(path)}](../{path})'
-            parts.append(f'{name}: `python {record["command"]}`\n')
-        if without:
-            parts.append(f'No recorded result: {", ".join(without)}.\n')
+def results_of(metafile: dict, root: str) -> str:
+    """The table of a method, and the commands that make its numbers.
+
+    Args:
+        metafile (dict): The method's.
+        root (str): The way from the page to the root of the project.
+    """
+    parts, rows, without, records = [], [], [], {}
+    for model in metafile['Models']:
+        results = model.get('Results', [])
+        rows += [row(model['Config'], result, root) for result in results]
+        records |= {r['Record']: load_line(r)[0] for r in results}
+        if not results:
+            without.append(f'`{model["Name"]}`')
+    if rows:
+        table = [list(COLUMNS), ['---'] * len(COLUMNS), *rows]
+        lines = [f'| {" | ".join(cells)} |' for cells in table]
+        parts.append('\n'.join(lines) + '\n')
+    for path, record in records.items():
+        name = f'[{osp.basename(path)}]({root}/{path})'
+        parts.append(f'{name}: `python {record["command"]}`\n')
+    if without:
+        parts.append(f'No recorded result: {", ".join(without)}.\n')
     return '\n'.join(parts)
 
 
+def pages() -> dict[str, str]:
+    """What is to stand in which file, by its path."""
+    parts, found = [HEAD], {}
+    for metafile in load_metafiles():
+        (collection,) = metafile['Collections']
+        parts += [f'## {collection["Name"]}\n', results_of(metafile, '..')]
+        with open(osp.join(ROOT, collection['README']), encoding='utf-8') as f:
+            text, mark, _ = f.read().partition(MARK)
+        if not mark:
+            raise ValueError(f"'{collection['README']}' has no '{MARK}'.")
+        found[collection['README']] = (
+            f'{text}{mark}\n{results_of(metafile, "../..")}'
+        )
+    found['docs/model_zoo.md'] = '\n'.join(parts)
+    return found
+
+
 if __name__ == '__main__':
-    page = osp.join(ROOT, 'docs', 'model_zoo.md')
-    with open(page, 'w', encoding='utf-8') as file:
-        file.write(model_zoo())
+    for path, text in pages().items():
+        with open(osp.join(ROOT, path), 'w', encoding='utf-8') as file:
+            file.write(text)

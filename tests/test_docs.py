@@ -142,11 +142,29 @@ def test_a_method(folder, monkeypatch):
     assert {'stage_cluster.pth', 'epoch_2.pth'} <= set(os.listdir(work_dir))
 
 
+def anchors(page):
+    """Those that GitHub and MyST give the headings."""
+    headings = re.findall(r'^#+ (.*)$', page.read_text(), re.MULTILINE)
+    return {
+        re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+        for heading in headings
+    }
+
+
 def test_links_between_pages():
-    for page in [*DOCS.rglob('*.md'), DOCS.parent / 'README.md']:
-        for link in re.findall(r'\]\(([^)#]+)[^)]*\)', page.read_text()):
-            if not link.startswith('http'):
-                assert (page.parent / link).exists(), (page.name, link)
+    root = DOCS.parent
+    for page in [
+        *DOCS.rglob('*.md'),
+        *root.glob('*.md'),
+        *root.glob('configs/*/*.md'),
+        *root.glob('benchmarks/results/*.md'),
+    ]:
+        for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
+            path, _, anchor = link.partition('#')
+            if not path.startswith('http'):
+                target = page.parent / path if path else page
+                assert target.exists(), (page, link)
+                assert not anchor or anchor in anchors(target), (page, link)
 
 
 def test_configs_that_pages_name(folder):

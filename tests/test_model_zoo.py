@@ -55,6 +55,6 @@ def test_every_record_of_a_table_is_named():
     assert records == {result['Record'] for _, result in RESULTS}
 
 
-def test_page_is_up_to_date():
-    page = (ROOT / 'docs' / 'model_zoo.md').read_text()
-    assert page == STAT['model_zoo'](), 'run python docs/stat.py'
+def test_pages_are_up_to_date():
+    for path, text in STAT['pages']().items():
+        assert (ROOT / path).read_text() == text, f'{path}: run docs/stat.py'

@@ -45,9 +45,12 @@ experiments = {
     'all-identities': dict(
         title="camera-aware proxies of the paper's 751 identities",
         cells=[
-            dict(camera_proxies, row='all-identities'),
             dict(
-                title='camera-aware proxies, (c) camera means subtracted',
+                camera_proxies,
+                title='camera-aware proxies of all identities',
+                row='all-identities'),
+            dict(
+                title='of all identities, (c) camera means subtracted',
                 row='all-identities',
                 camera_mean=True),
         ]),

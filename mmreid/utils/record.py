@@ -38,7 +38,8 @@ def update_record(path: str, table: dict) -> None:
     Args:
         path (str): The record, a JSON file; it need not be there.
         table (dict): ``experiment``, ``title``, ``config``, ``dataset``,
-            ``ap``, ``command`` and ``lines``. A line has :data:`OF_LINE`, of
+            ``ap``, ``command`` (without ``--seeds``: those of all lines are
+            added) and ``lines``. A line has :data:`OF_LINE`, of
             each of its seeds :data:`PER_SEED`, ``settings`` (:func:`digest`)
             and ``versions``.
 
@@ -63,7 +64,11 @@ def update_record(path: str, table: dict) -> None:
         for name in columns:
             mean, std = statistics([m[name] for m in line['metrics']])
             line['mean'][name], line['std'][name] = mean, std
-    write_json(dict(table, lines=lines), path)
+    seeds = sorted({seed for line in lines for seed in line['seeds']})
+    command = table['command']
+    if seeds not in ([], [0]):  # 0 is what the tool takes by itself
+        command += f' --seeds {" ".join(map(str, seeds))}'
+    write_json(dict(table, command=command, lines=lines), path)
 
 
 def _merged(path: str, old: list[dict], new: list[dict]) -> list[dict]:

@@ -19,7 +19,8 @@ def line(title, **metrics):
 
 
 def table(*lines, **changes):
-    return dict(experiment='table-1', config='tiny', lines=lines) | changes
+    table = dict(experiment='table-1', config='tiny', command='tool --amp')
+    return table | dict(lines=lines) | changes
 
 
 def read(path):
@@ -44,6 +45,8 @@ def test_seeds_of_several_machines_add_up(tmp_path):
     assert mar['mean']['mAP'] == pytest.approx(13)
     assert mar['std']['mAP'] == pytest.approx(statistics.stdev([12, 10, 17]))
     assert lines['BN']['metrics'] == [{'mAP': 4}]
+    command = json.loads(path.read_text())['command']
+    assert command == 'tool --amp --seeds 0 1 3'
     # The same seed again takes the place of what was there.
     update_record(path, table(line('MAR', s1=11.0)))
     metrics = read(path)['MAR']['metrics']
