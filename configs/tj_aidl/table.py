@@ -4,11 +4,14 @@
 # `python tools/reproduce.py tj_aidl/table-2 --list` shows what is trained;
 # `tools/train.py configs/tj_aidl/tj_aidl_market_duke.py:sum` trains one row.
 # '{{_base_.KEY}}' is what the main config has there.
-paper = [
-    'tj_aidl_market_duke.py',
-    'tj_aidl_duke_market.py',
+one_split = ['tj_aidl_market_duke.py', 'tj_aidl_duke_market.py']
+ten_splits = [
     'tj_aidl_market_viper.py',
+    'tj_aidl_duke_viper.py',
+    'tj_aidl_market_prid.py',
+    'tj_aidl_duke_prid.py',
 ]
+paper = [*one_split, *ten_splits]
 small = ['tj_aidl_mobilenet_128x64_market-viper.py']
 osnet = ['tj_aidl_osnet-x0-25_192x96_market-viper.py']
 configs = [*paper, *small, *osnet, 'tj_aidl_demo.py']
@@ -142,7 +145,10 @@ tj_aidl = dict(
     paper=dict(
         paper_scores((44.3, 59.6, 65.0, 70.0, 23.0),
                      (58.2, 74.8, 81.1, 86.5, 26.5)),
-        tj_aidl_market_viper=scores(38.5)))
+        tj_aidl_market_viper=scores(38.5),
+        tj_aidl_duke_viper=scores(35.1),
+        tj_aidl_market_prid=scores(26.8),
+        tj_aidl_duke_prid=scores(34.8)))
 wo_adaptation = dict(
     title='w/o adaptation',
     stage='joint',
@@ -207,19 +213,20 @@ experiments = {
         cells=[
             dict(
                 title='TJ-AIDL',
-                configs=[*paper[:2], 'tj_aidl_demo.py'],
+                configs=[*one_split, 'tj_aidl_demo.py'],
                 tool='predicted_attributes'),
             # On random splits there is no one adapted model.
             dict(
                 title='w/o adaptation',
-                configs=[paper[2], *small, *osnet],
+                configs=[*ten_splits, *small, *osnet],
                 stage='joint',
                 tool='predicted_attributes'),
         ]),
     'fig-4': dict(
         title='features of ten persons (t-SNE)',
-        # On random splits there is no one adapted model.
-        configs=[*paper[:2], 'tj_aidl_demo.py'],
+        # On random splits there is no one adapted model, nor a person of
+        # more than two images.
+        configs=[*one_split, 'tj_aidl_demo.py'],
         cells=[
             dict(
                 title='TJ-AIDL',
