@@ -4,6 +4,8 @@
 # `python tools/reproduce.py tj_aidl/table-2 --list` shows what is trained;
 # `tools/train.py configs/tj_aidl/tj_aidl_market_duke.py:sum` trains one row.
 # '{{_base_.KEY}}' is what the main config has there.
+import os
+
 one_split = ['tj_aidl_market_duke.py', 'tj_aidl_duke_market.py']
 ten_splits = [
     'tj_aidl_market_viper.py',
@@ -15,6 +17,8 @@ paper = [*one_split, *ten_splits]
 small = ['tj_aidl_mobilenet_128x64_market-viper.py']
 osnet = ['tj_aidl_osnet-x0-25_192x96_market-viper.py']
 configs = [*paper, *small, *osnet, 'tj_aidl_demo.py']
+
+data_root = os.environ.get('MMREID_DATA', 'data')
 
 # A branch on its own learns as long as the identity branch does.
 alone = '{{_base_.train_cfg.stages.identity}}'
@@ -82,6 +86,12 @@ rows = {
         title="the other reading of Sec. 3.1.2: the current branch's labels",
         after='joint',
         model=dict(soft_labels='online')),
+    # Of the same source stages: VIPeR has one query per person.
+    'cuhk01': dict(
+        title='another target: CUHK01',
+        configs=[*small, *osnet],
+        after='joint',
+        target=dict(type='CUHK01', data_root=f'{data_root}/cuhk01')),
     # docs/reproduction/tj_aidl.md numbers the hypotheses.
     'long-adaptation': dict(
         title='hypothesis 4: 4,000 iterations of adaptation at 6e-4',
@@ -235,6 +245,16 @@ experiments = {
                     'attribute-only': 'independent:attribute',
                     'identity-only': ':identity',
                 }),
+        ]),
+    'cuhk01': dict(
+        title='the same source, CUHK01 as the target',
+        configs=[*small, *osnet],
+        columns=columns,
+        cells=[
+            dict(identity_alone, row='cuhk01', paper={}),
+            dict(wo_adaptation, row='cuhk01', paper={}),
+            dict(bn, row='cuhk01'),
+            dict(tj_aidl, row='cuhk01', paper={}),
         ]),
     # After the hypotheses of docs/reproduction/tj_aidl.md.
     'causes': dict(
