@@ -195,6 +195,29 @@ def assert_same(ours, theirs, where: str = '') -> None:
         assert ours == theirs, where
 
 
+def assert_close_states(found, expected) -> None:
+    """State dicts of the same names, with close values."""
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(
+            found[key],
+            value,
+            rtol=1e-5,
+            atol=1e-5,
+            msg=lambda m, key=key: f'{key}: {m}',
+        )
+
+
+def state_of_ranks(work_dir) -> dict:
+    """What DumpRankHook left of two processes, which must hold the same."""
+    first, second = (
+        torch.load(f'{work_dir}/rank{rank}.pth', weights_only=True)
+        for rank in range(2)
+    )
+    assert_same(first, second)
+    return first
+
+
 def run_two(tool, *arguments):
     """A tool's two-process script."""
     with socket.socket() as probe:

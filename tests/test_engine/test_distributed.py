@@ -53,30 +53,18 @@ def test_two_processes_train_as_one(trained):
     two = torch.load(folder / 'two' / f'iter_{END}.pth', weights_only=True)[
         'state_dict'
     ]
-    assert one.keys() == two.keys()
     # All that MAR keeps besides the weights is among it.
     assert one['memory.rows'].shape == (NUM_TARGETS, 6)
     assert one['memory.visited'].any() and one['miner.threshold'] > 0
     assert len(one['references.mean']) == len(one['references.std']) == 6
-    for key, value in one.items():
-        torch.testing.assert_close(
-            two[key],
-            value,
-            rtol=1e-4,
-            atol=1e-5,
-            msg=lambda m, key=key: f'{key}: {m}',
-        )
+    tiny_mar.assert_close_states(two, one)
     # Evaluated after each stage.
     assert output.count('rank-1   rank-5  rank-10  rank-20') == 2
 
 
 def test_ranks_hold_the_same(trained):
     folder, _, _ = trained
-    first, second = (
-        torch.load(folder / 'two' / f'rank{rank}.pth', weights_only=True)
-        for rank in range(2)
-    )
-    tiny_mar.assert_same(first, second)
+    tiny_mar.state_of_ranks(folder / 'two')
     assert not (folder / 'one' / 'rank1.pth').exists()
 
 
@@ -130,11 +118,7 @@ def test_tj_aidl_in_two_processes(benchmark, tmp_path):
     cfg.dump(str(tmp_path / 'tiny.py'))
     run_two('dist_train.sh', tmp_path / 'tiny.py', 2)
 
-    first, second = (
-        torch.load(tmp_path / 'two' / f'rank{rank}.pth', weights_only=True)
-        for rank in range(2)
-    )
-    tiny_mar.assert_same(first, second)
+    first = tiny_mar.state_of_ranks(tmp_path / 'two')
     assert any(key.startswith('source_backbone.') for key in first)
 
     cfg.update(
@@ -142,15 +126,7 @@ def test_tj_aidl_in_two_processes(benchmark, tmp_path):
         experiment_name=f'{cfg.experiment_name}_one',
     )
     one = dict(train(cfg).model.state_dict())
-    assert one.keys() == first.keys()
-    for key, value in one.items():
-        torch.testing.assert_close(
-            first[key],
-            value,
-            rtol=1e-4,
-            atol=1e-5,
-            msg=lambda m, key=key: f'{key}: {m}',
-        )
+    tiny_mar.assert_close_states(first, one)
 
     (scalars,) = (tmp_path / 'two').glob('*/vis_data/scalars.json')
     metrics = json.loads(scalars.read_text().splitlines()[-1])

@@ -1,7 +1,7 @@
 import pytest
 import tiny_mar
 import torch
-from tiny_mar import train
+from tiny_mar import run_two, train
 
 MAIN = dict(
     model__type='SourceFreeMAR',
@@ -49,3 +49,17 @@ def test_resumed_run_equals_whole_run(tiny_config, pretrained, at):
     ]
     for key in ('state_dict', 'optimizer'):
         tiny_mar.assert_same(*(state[key] for state in states))
+
+
+def test_two_processes(tiny_config, pretrained, tmp_path):
+    # Batch statistics are those of a process: without them.
+    changes = dict(MAIN, model__backbone__norm_eval=True, load_from=pretrained)
+    hook = dict(type='DumpRankHook')
+    cfg = tiny_config('two', custom_hooks=[hook], **changes)
+    cfg.custom_imports = dict(imports=['tiny_mar'])
+    cfg.dump(str(tmp_path / 'tiny.py'))
+    run_two('dist_train.sh', tmp_path / 'tiny.py', 2)
+    first = tiny_mar.state_of_ranks(tmp_path / 'two')
+    one = dict(train(tiny_config('one', **changes)).model.state_dict())
+    assert one['memory.visited'].any()
+    tiny_mar.assert_close_states(first, one)
