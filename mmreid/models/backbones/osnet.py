@@ -123,7 +123,9 @@ class _Block(nn.Module):
             else (self.conv2a, self.conv2b, self.conv2c, self.conv2d)
         )
         reduced = self.conv1(x)
-        out = sum(self.gate(stream(reduced)) for stream in streams)
+        # All before the gate: the order of layers in published exports.
+        seen = [stream(reduced) for stream in streams]
+        out = sum(self.gate(each) for each in seen)
         out = self.conv3(out)
         if self.instance_norm == 'inside':
             out = self.IN(out)
