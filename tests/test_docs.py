@@ -170,7 +170,7 @@ def test_links_between_pages():
 def test_configs_that_pages_name(folder):
     """Those of the package are there, and what inherits them can be read."""
     found = set()
-    for page in [*DOCS.glob('*.md'), DOCS.parent / 'README.md']:
+    for page in [*DOCS.rglob('*.md'), DOCS.parent / 'README.md']:
         found |= set(re.findall(r'mmreid::[\w/-]+\.py', page.read_text()))
     found.remove('mmreid::mar/NAME.py')
     assert len(found) >= 2

@@ -27,7 +27,7 @@ model = dict(
         type='ReferenceAgentHead',
         num_agents=1041,
         # At 30, the published code's, these agents' soft multilabels say nothing
-        # of who is who (docs/mar.md).
+        # of who is who (docs/methods/mar.md).
         scale=10,  # s
         init_cfg=dict(
             type='Pretrained', checkpoint=weights, prefix='classifier')),

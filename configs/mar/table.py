@@ -95,7 +95,7 @@ rows = {
             model=dict(loss_rj=dict(loss_weight=50 * beta)))
         for beta in betas
     },
-    # Where the published code departs from the text, see docs/mar.md.
+    # Where the published code departs from the text, see docs/methods/mar.md.
     'paper-text': dict(
         title='the text, not the published code: each batch by itself',
         model=dict(
