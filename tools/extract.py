@@ -14,7 +14,7 @@ from mmreid.apis import ReIDInferencer
 from mmreid.datasets import ReIDFolder
 from mmreid.engine import extract
 from mmreid.errors import InputError
-from mmreid.evaluation import camera_means, subtract_camera_means
+from mmreid.evaluation import center_cameras
 from mmreid.evaluation.functional import unit_vectors
 from mmreid.structures import FeatureSet
 from mmreid.utils import config_parser, exit_with_message, load_config
@@ -97,7 +97,7 @@ def without_camera_means(found: FeatureSet, metric: str) -> FeatureSet:
     if metric == 'cosine':
         features = unit_vectors('features', found.features)
         found = replace(found, features=features)
-    return subtract_camera_means(found, camera_means(found))
+    return center_cameras(found)
 
 
 def main() -> None:

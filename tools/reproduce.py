@@ -945,7 +945,7 @@ def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
             dict(
                 {key: line[key] for key in (*OF_LINE, 'settings', 'seeds')},
                 metrics=[
-                    {k: round(v, 2) for k, v in metrics.items() if k in shown}
+                    {k: round(v, 4) for k, v in metrics.items() if k in shown}
                     for metrics in line['metrics']
                 ],
                 spread=line['spread'],

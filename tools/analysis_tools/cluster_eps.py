@@ -21,10 +21,7 @@ from torch import Tensor
 
 from mmreid.apis import extract, init_model, target_images
 from mmreid.errors import InputError
-from mmreid.evaluation import (
-    center_cameras,
-    cluster_quality,
-)
+from mmreid.evaluation import center_cameras, cluster_quality
 from mmreid.models import ClusterReID, JaccardDBSCAN, SelfPacedDBSCAN
 from mmreid.utils import (
     add_model_arguments,

@@ -8,7 +8,6 @@ statistics are those of a batch, nearly so.
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import torch
 from mmengine.dataset import default_collate
@@ -117,11 +116,13 @@ def fill(network: nn.Module, layers: Sequence[Layer]) -> list[_BatchNorm]:
     """
     rest = iter(layers)
     filled: set[int] = set()
-    folded: dict[_BatchNorm, None] = {}
+    folded: list[_BatchNorm] = []
     shift: Tensor | None = None
     names = {module: name for name, module in network.named_modules()}
 
-    def put(module: nn.Module, names_of: Sequence[str], values: Any) -> None:
+    def put(
+        module: nn.Module, names_of: Sequence[str], values: Sequence
+    ) -> None:
         for name, value in zip(names_of, values, strict=True):
             own = getattr(module, name)
             if own.shape != value.shape:
@@ -139,7 +140,8 @@ def fill(network: nn.Module, layers: Sequence[Layer]) -> list[_BatchNorm]:
             if shift is not None:
                 zero, one = torch.zeros_like(shift), torch.ones_like(shift)
                 put(module, keys, (one, shift, zero, one - module.eps))
-                folded[module], shift = None, None
+                folded.append(module)
+                shift = None
                 continue
             wanted, given = BATCH_NORM, keys
         else:
@@ -169,7 +171,7 @@ def fill(network: nn.Module, layers: Sequence[Layer]) -> list[_BatchNorm]:
         raise InputError(
             "has more layers than the config's OSNet: name an export of it."
         )
-    return list(folded)
+    return folded
 
 
 @torch.no_grad()
@@ -219,7 +221,7 @@ def main() -> None:
     layers = read_layers(args.src)
     cfg = read_config(args.config)
     init_default_scope(cfg.default_scope)
-    images, _ = target_images(cfg)
+    images, domain = target_images(cfg)
     network = MODELS.build(dict(cfg.model.backbone, init_cfg=None))
     try:
         norms = fill(network, layers)
@@ -239,6 +241,8 @@ def main() -> None:
         task = 'Statistics of the batch norms'
         with progress(task, len(loader)) as advance:
             for batch in loader:
+                if domain is not None:
+                    batch['domain'] = domain
                 yield preprocessor(batch, False)['inputs']
                 advance()
 

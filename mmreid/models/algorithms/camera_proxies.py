@@ -67,17 +67,20 @@ class CameraProxies(ClusterReID):
         clusters = super().count_groups(labels, target)
         if clusters < 2:
             return clusters
-        return int(self._split(labels, target).max()) + 1
+        both = torch.stack([labels, self._camera_id(labels, target)])
+        return both[:, labels >= 0].unique(dim=1).shape[1]
 
-    def _split(self, labels: Tensor, target: FeatureSet) -> Tensor:
-        camera_id = target.camera_id
-        if camera_id is None:
-            camera_id = torch.zeros_like(labels)
-        return self.memory.split(labels, camera_id.to(labels))
+    @staticmethod
+    def _camera_id(labels: Tensor, target: FeatureSet) -> Tensor:
+        """(N, ) int64, of one camera where none is known."""
+        if target.camera_id is None:
+            return torch.zeros_like(labels)
+        return target.camera_id.to(labels)
 
     def start_memory(self, target: FeatureSet, labels: Tensor) -> None:
         """Split the clusters; set each proxy to its images' mean feature."""
-        proxies = self._split(labels, target)
+        camera_id = self._camera_id(labels, target)
+        proxies = self.memory.split(labels, camera_id)
         self.proxies.assign(proxies, int(self.clusters.epoch))
         self.memory.start(target.features, self.proxies.labels)
 
