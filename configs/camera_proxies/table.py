@@ -5,6 +5,8 @@ configs = [
     'camera_proxies_r50_256x128_market1501.py',
     'camera_proxies_r50_128x64_market1501.py',
     'camera_proxies_osnet-x0-25_192x96_market1501.py',
+    'camera_proxies_osnet-x0-25-combineall_192x96_market1501.py',
+    'camera_proxies_osnet-x0-25-combineall_192x96_viper.py',
 ]
 
 rows = {
@@ -65,8 +67,9 @@ experiments = {
         ]),
 }
 
-# Whose numbers of the paper stand beside those on other images.
+# Whose numbers of the paper stand beside those of other networks and sizes.
 stands_for = {
     config[:-3]: 'camera_proxies_r50_256x128_market1501'
     for config in configs[1:]
+    if config.endswith('_market1501.py')
 }

@@ -71,6 +71,10 @@ def test_k_means():
     [
         (lambda: JaccardDBSCAN(eps=1), r'eps of JaccardDBSCAN must be in \(0'),
         (lambda: JaccardDBSCAN(min_samples=1), 'whole number of 2 or more'),
+        (
+            lambda: JaccardDBSCAN(camera_aware=True, k1=30),
+            "no option 'k1' with camera_aware=True; the options .* k1_intra",
+        ),
         (lambda: KMeans(0)(people()[0]), 'is 0, but must be between 1'),
         (lambda: KMeans(241)(people()[0]), 'number of images, 240'),
         (

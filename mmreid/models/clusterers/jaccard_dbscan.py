@@ -1,3 +1,5 @@
+import inspect
+
 import torch
 from sklearn.cluster import DBSCAN
 from torch import Tensor
@@ -29,7 +31,8 @@ class JaccardDBSCAN:
             :func:`mmreid.evaluation.camera_aware_jaccard_graph`.
 
     Raises:
-        InputError: If an option is out of its range.
+        InputError: If an option is out of its range, or one of the other
+            distance.
     """
 
     def __init__(
@@ -53,6 +56,16 @@ class JaccardDBSCAN:
         self.graph = (
             camera_aware_jaccard_graph if camera_aware else jaccard_graph
         )
+        parameters = inspect.signature(self.graph).parameters.values()
+        options = [p.name for p in parameters if p.default is not p.empty]
+        unknown = [name for name in neighbours if name not in options]
+        if unknown:
+            raise InputError(
+                f"JaccardDBSCAN has no option '{unknown[0]}' with "
+                f'camera_aware={camera_aware}; the options of that distance '
+                f'are {", ".join(options)}. In a config that inherits others, '
+                'replace the whole clusterer: _delete_=True.'
+            )
         self.neighbours = neighbours
 
     def __call__(self, images: FeatureSet) -> Tensor:
