@@ -6,8 +6,10 @@ _base_ = 'camera_proxies_osnet-x0-25-combineall_192x96_market1501.py'
 target = dict(
     _delete_=True, type='VIPeR', data_root='{{$MMREID_DATA:data}}/viper')
 
-# A cluster is a pair of images, each the nearest of the other's camera.
+# A cluster is nearly always a pair of images, each the nearest of the other's
+# camera once the cameras' means are subtracted.
 model = dict(
+    camera_mean=True,
     clusterer=dict(
         _delete_=True,
         type='JaccardDBSCAN',

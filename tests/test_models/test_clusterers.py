@@ -56,6 +56,23 @@ def test_equal_images_are_one_cluster():
     assert labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
 
 
+def test_pairs_across_two_cameras():
+    """With a neighbour in each camera, as the configs of VIPeR have it."""
+    torch.manual_seed(0)
+    people = torch.randn(20, 16)
+    # The light of a camera brings its images nearer to each other.
+    light = 0.3 * torch.randn(2, 1, 16)
+    features = (people + light + 0.1 * torch.randn(2, 20, 16)).flatten(0, 1)
+    camera_id = torch.arange(2).repeat_interleave(20)
+    images = FeatureSet(features, camera_id=camera_id)
+    one = dict(k1_intra=1, k1_inter=1, k2_intra=1, k2_inter=1)
+    first, second = JaccardDBSCAN(0.4, 2, True, **one)(images).chunk(2)
+    assert sorted(first.tolist()) == list(range(20))
+    assert first.tolist() == second.tolist()
+    first, second = JaccardDBSCAN(0.4, 2, k1=2, k2=1)(images).chunk(2)
+    assert (first < 0).sum() > 5
+
+
 def test_k_means():
     images, ids = people()
     labels = KMeans(30)(images)
