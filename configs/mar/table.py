@@ -16,11 +16,16 @@ own_cameras = [
     'mar_r50_384x128_own-cameras.py',
     'mar_r50_128x64_own-cameras.py',
 ]
+short = ['mar_r50_128x64_cuhk-market.py']
 source_free = ['mar-source-free_osnet-x0-25_192x96_market1501.py']
 data_root = os.environ.get('MMREID_DATA', 'data')
 
 wo_ral = dict(loss_al=dict(loss_weight=0), loss_rj=dict(loss_weight=0))
 wo_cml = dict(loss_cml=dict(loss_weight=0))
+wo_mdl = dict(
+    model=dict(miner=None),
+    # Else it would look for what is not mined.
+    default_hooks=dict(pair_mining=dict(purity=False)))
 # The paper does not say whether L_CML and L_RAL stay on in this baseline.
 feature_guided = dict(
     miner=dict(_delete_=True, type='FeatureGuidedMiner', ratio=0.005))
@@ -34,6 +39,18 @@ ratios = [0.001, 0.002, 0.005, 0.01, 0.02]
 own_ratios = [0.005, 0.005, 0.005, 0.001, 0.001, 0.005]
 betas = [0.05, 0.1, 0.5, 1.0]
 
+
+def main_stage(lr, iterations):
+    return dict(
+        stages=dict(
+            main=dict(
+                max_iters=iterations,
+                optim_wrapper=dict(optimizer=dict(lr=lr)),
+                param_scheduler={
+                    '0': dict(milestones=[iterations * 7 // 10])
+                })))
+
+
 rows = {
     'wo_cml': dict(title='Table 3, MAR w/o L_CML', model=wo_cml),
     'wo_ral': dict(title='Table 3, MAR w/o L_RAL', model=wo_ral),
@@ -46,15 +63,12 @@ rows = {
         title='Table 3, baseline (feature-guided), L_MDL alone',
         model=dict(feature_guided, **wo_ral, **wo_cml)),
     'wo_mdl': dict(
-        title='control that the paper lacks: everything but L_MDL',
-        model=dict(miner=None),
-        # Else it would look for what is not mined.
-        default_hooks=dict(pair_mining=dict(purity=False))),
+        wo_mdl,
+        title='control that the paper lacks: everything but L_MDL'),
     'source-free_wo_mdl': dict(
+        wo_mdl,
         title='without source and without L_MDL',
-        configs=source_free,
-        model=dict(miner=None),
-        default_hooks=dict(pair_mining=dict(purity=False))),
+        configs=source_free),
     # L_AL keeps all: 4,101, 1,714 or, embedded, 600.
     **{
         f'{num}-persons': dict(
@@ -113,6 +127,22 @@ rows = {
                 dataset=dict(pipeline={'1': dict(type='MatlabResize')}))
             for part in ('train', 'val', 'test')
         }),
+    # What a fiftieth of the paper's iterations may lack: a rate at which the
+    # source is kept, with L_MDL's share of it as before; then more of them.
+    'slow': dict(
+        title='a quarter of the rate, L_MDL weighted four times',
+        configs=short,
+        model=dict(loss_mdl=dict(loss_weight=80)),
+        train_cfg=main_stage(5e-5, 250)),
+    'long': dict(
+        title='a quarter of the rate, five times the iterations',
+        configs=short,
+        train_cfg=main_stage(5e-5, 1250)),
+    'long_wo_mdl': dict(
+        wo_mdl,
+        title='five times the iterations, everything but L_MDL',
+        configs=short,
+        train_cfg=main_stage(5e-5, 1250)),
     # Another method, from the same start.
     'cluster-contrast': dict(
         title='Cluster Contrast, from what the source taught',
@@ -273,6 +303,19 @@ experiments = {
             dict(title='(b) L_CML alone', row='source-free_wo_mdl'),
             dict(title='MAR'),
             dict(title='MAR, (c) camera means subtracted', camera_mean=True),
+        ]),
+    'length': dict(
+        title='the rate and the length of the main stage',
+        configs=short,
+        cells=[
+            source_only,
+            controls[1],
+            mar,
+            dict(title='MAR, 5e-5', row='slow'),
+            dict(
+                title='(b), 5e-5, five times the iterations',
+                row='long_wo_mdl'),
+            dict(title='MAR, 5e-5, five times the iterations', row='long'),
         ]),
     'fig-5': dict(
         title='similar pairs of lowest soft multilabel agreement',
