@@ -29,7 +29,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmreid.synthetic
-from mmreid.datasets.random_splits import RandomSplitDataset
+from mmreid.datasets.random_splits import (
+    RandomSplitDataset,
+    draw_random_splits,
+)
 from mmreid.engine.hooks.interruption_hook import EXIT_STATUS
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS, MODELS
@@ -594,25 +597,36 @@ def smoke_options(cfg: Config) -> list[str]:
 _lengths: dict[str, int] = {}
 
 
-def len_of(dataset: dict) -> int:
+def len_of(dataset: dict, of_split: bool = False) -> int:
     """How many images a data set has.
+
+    Args:
+        dataset (dict): Config of the data set.
+        of_split (bool): Count the training images of a random split, where
+            the data set is tested on these. Defaults to False.
 
     Raises:
         FileNotFoundError: If it is not there.
     """
-    key = json.dumps(dataset, sort_keys=True, default=str)
+    key = json.dumps([dataset, of_split], sort_keys=True, default=str)
     if key not in _lengths:
         with DefaultScope.overwrite_default_scope('mmreid'):
             built = DATASETS.build(dict(dataset, pipeline=[]))
-        _lengths[key] = len(built)
+        if of_split and isinstance(built, RandomSplitDataset):
+            _lengths[key] = draw_random_splits(built, 1)['counts']['train']
+        else:
+            _lengths[key] = len(built)
     return _lengths[key]
 
 
 def len_of_domain(cfg: Config, domain: str) -> int:
-    """How many training images a domain has, see :func:`len_of`."""
+    """How many training images a domain has, see :func:`len_of`.
+
+    A target with random splits is trained on one at a time.
+    """
     sets = cfg.train_dataloader.dataset[domain]
     sets = sets if isinstance(sets, list | tuple) else [sets]
-    return sum(len_of(dict(part)) for part in sets)
+    return sum(len_of(dict(part), domain == 'target') for part in sets)
 
 
 def iterations(cfg: Config, name: str) -> int:

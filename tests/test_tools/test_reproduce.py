@@ -465,6 +465,26 @@ def test_bad_input(run, name, arguments, message):
     assert message in output
 
 
+def test_iterations_of_a_random_split(tmp_path):
+    """An epoch passes over the training half; a source is all of it."""
+    from mmengine.config import Config
+
+    from mmreid.synthetic import write_viper
+
+    write_viper(str(tmp_path / 'viper'), num_ids=9)
+    iterations = runpy.run_path(TOOL)['iterations']
+    viper = dict(type='VIPeR', data_root=str(tmp_path / 'viper'))
+    for domain, images in (('target', 8), ('source', 18)):
+        stage = dict(batch_size={domain: 2}, max_epochs=5)
+        cfg = Config(
+            dict(
+                train_dataloader=dict(dataset={domain: viper}),
+                train_cfg=dict(stages=dict(only=stage)),
+            )
+        )
+        assert iterations(cfg, 'only') == 5 * images // 2
+
+
 @pytest.mark.parametrize('name', ['nothing/table-1', 'table-1', 'mar'])
 def test_no_method(name, run_main, capsys):
     assert run_main(TOOL, name) == 1
