@@ -365,10 +365,10 @@ def test_all_rows_of_the_paper_are_there():
         for source in ('msmt', 'cuhk01')
     }
     assert own == {n for n in ROWS if 'own-cameras' in n}
-    # The paper's six transfers, 128x64, OSNet and the demo; CUHK01, four
-    # recipes and a longer adaptation.
+    # The paper's six transfers, 128x64, 256x128, OSNet and the demo; CUHK01,
+    # four recipes, a longer adaptation and a longer joint stage.
     tj_aidl = [n for n in ROWS if n.startswith('tj_aidl/')]
-    assert len(tj_aidl) == 6 * 10 + 3 * 9 + 2 + 4 + 1
+    assert len(tj_aidl) == 6 * 10 + 4 * 9 + 2 + 4 + 1 + 1
 
 
 def experiments():

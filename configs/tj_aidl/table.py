@@ -15,8 +15,9 @@ ten_splits = [
 ]
 paper = [*one_split, *ten_splits]
 small = ['tj_aidl_mobilenet_128x64_market-viper.py']
+large = ['tj_aidl_mobilenet_256x128_market-viper.py']
 osnet = ['tj_aidl_osnet-x0-25_192x96_market-viper.py']
-configs = [*paper, *small, *osnet, 'tj_aidl_demo.py']
+configs = [*paper, *small, *large, *osnet, 'tj_aidl_demo.py']
 
 data_root = os.environ.get('MMREID_DATA', 'data')
 
@@ -82,6 +83,12 @@ rows = {
     'wo-adaptation': dict(
         title='Table 4, w/o Adaptation',
         train_cfg=dict(order=['identity', 'joint'])),
+    # The joint stage of this size has 2.5.
+    'long-joint': dict(
+        title='a joint stage of 7 epochs',
+        configs=large,
+        after='identity',
+        train_cfg=dict(stages=dict(joint=dict(max_iters=2828)))),
     'online': dict(
         title="the other reading of Sec. 3.1.2: the current branch's labels",
         after='joint',
@@ -228,7 +235,7 @@ experiments = {
             # On random splits there is no one adapted model.
             dict(
                 title='w/o adaptation',
-                configs=[*ten_splits, *small, *osnet],
+                configs=[*ten_splits, *small, *large, *osnet],
                 stage='joint',
                 tool='predicted_attributes'),
         ]),
@@ -245,6 +252,30 @@ experiments = {
                     'attribute-only': 'independent:attribute',
                     'identity-only': ':identity',
                 }),
+        ]),
+    'joint-length': dict(
+        title='the length of the joint stage',
+        configs=large,
+        columns=columns,
+        cells=[
+            identity_alone,
+            wo_adaptation,
+            tj_aidl,
+            dict(
+                title='a joint stage of 7 epochs: its identity branch',
+                row='long-joint',
+                stage='joint',
+                options=identity_feature),
+            dict(
+                wo_adaptation,
+                title='the same, w/o adaptation',
+                row='long-joint',
+                paper={}),
+            dict(
+                tj_aidl,
+                title='the same, TJ-AIDL',
+                row='long-joint',
+                paper={}),
         ]),
     'cuhk01': dict(
         title='the same source, CUHK01 as the target',
@@ -293,7 +324,7 @@ experiments = {
 # Whose numbers of the paper stand beside those on other real data.
 stands_for = {
     config[:-3]: 'tj_aidl_market_viper'
-    for config in (*small, *osnet)
+    for config in (*small, *large, *osnet)
 }
 
 # Nobody chose a setting on people drawn with seeds other than 0.
