@@ -366,9 +366,9 @@ def test_all_rows_of_the_paper_are_there():
     }
     assert own == {n for n in ROWS if 'own-cameras' in n}
     # The paper's six transfers, 128x64, 256x128, OSNet and the demo; CUHK01,
-    # four recipes, a longer adaptation and a longer joint stage.
+    # four recipes, a longer adaptation and longer joint stages.
     tj_aidl = [n for n in ROWS if n.startswith('tj_aidl/')]
-    assert len(tj_aidl) == 6 * 10 + 4 * 9 + 2 + 4 + 1 + 1
+    assert len(tj_aidl) == 6 * 10 + 4 * 9 + 2 + 4 + 1 + 2
 
 
 def experiments():
@@ -690,14 +690,26 @@ def test_own_cameras_need_the_folder_alone(monkeypatch):
             )
 
 
-@pytest.mark.parametrize('network', ['r50_128x64', 'osnet-x0-25_192x96'])
-def test_own_cameras_alone_need_no_source(monkeypatch, network):
+@pytest.mark.parametrize(
+    'method, network',
+    [
+        ('cluster_contrast', 'r50_128x64'),
+        ('cluster_contrast', 'osnet-x0-25_192x96'),
+        ('camera_proxies', 'osnet-x0-25_192x96'),
+        ('spcl', 'osnet-x0-25_192x96'),
+    ],
+)
+def test_own_cameras_of_methods_that_cluster(monkeypatch, method, network):
     monkeypatch.setenv('MMREID_CROPS', 'there')
-    cfg = read_config(
-        f'mmreid::cluster_contrast/cluster_contrast_{network}_own-cameras.py'
-    )
+    monkeypatch.setenv('MMREID_DATA', 'sets')
+    cfg = read_config(f'mmreid::{method}/{method}_{network}_own-cameras.py')
     domains = cfg.train_dataloader.dataset
-    assert 'source' not in domains
+    if method == 'spcl':
+        assert domains.source == [
+            dict(type='Market1501', data_root='sets/market1501')
+        ]
+    else:
+        assert 'source' not in domains
     assert domains.target == dict(
         type='ReIDFolder', data_root='there', pattern=None, labelled=False
     )

@@ -8,19 +8,18 @@ pipeline = [
     dict(type='mmcv.Resize', scale=(128, 256)),  # width, height
     dict(type='PackReIDInputs'),
 ]
-market1501 = dict(type='Market1501', data_root=data_root + '/market1501')
+source = dict(type='Market1501', data_root=data_root + '/market1501')
 
 train_dataloader = dict(
     num_workers=4,
     pin_memory=True,
-    dataset=dict(
-        type='DomainDataset', source=market1501, pipeline=pipeline))
+    dataset=dict(type='DomainDataset', pipeline=pipeline))
 test_dataloader = dict(
     batch_size=128,
     num_workers=4,
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(market1501, split='test', pipeline=pipeline))
+    dataset=dict(source, split='test', pipeline=pipeline))
 test_evaluator = dict(type='ReIDMetric', metric='cosine', ap='standard')
 test_cfg = dict()
