@@ -6,6 +6,7 @@ metafile or of a record: ``python docs/stat.py``.
 
 import json
 import os.path as osp
+from decimal import ROUND_HALF_UP, Decimal
 
 import yaml
 
@@ -17,7 +18,7 @@ HEAD = """# Model zoo
 Written by `python docs/stat.py` from the metafiles of `configs/` and the
 records of `benchmarks/results/`. Rank-1 and mAP are per cent, mean and sample
 standard deviation over the seeds; with one seed on random splits, over the
-splits. The paper's numbers are of its own data and its own AP formula. Times
+splits. A command may train more lines than its record has. The paper's numbers are of its own data and its own AP formula. Times
 are of one or two CPU cores, training and scoring. No weights are published:
 the licences of the data sets do not allow it for all of them, and every
 command below makes its own.
@@ -73,15 +74,20 @@ def data_of(config: str) -> str:
     return ' -> '.join(side for side in sides if side)
 
 
+def tenths(value: float) -> str:
+    """63.15 is 63.2, as one rounds by hand."""
+    return str(Decimal(str(value)).quantize(Decimal('0.1'), ROUND_HALF_UP))
+
+
 def score(line: dict, name: str) -> str:
-    """Mean and deviation of a metric."""
+    """Mean and deviation of a metric; none of what no seed changes."""
     if name not in line['mean']:
         return '-'
     deviation = line['std'][name]
     if deviation is None:
         deviation = (line['spread'][0] or {}).get(name)
-    text = f'{line["mean"][name]:.1f}'
-    return text if deviation is None else f'{text} ± {deviation:.1f}'
+    text = tenths(line['mean'][name])
+    return f'{text} ± {tenths(deviation)}' if deviation else text
 
 
 def row(config: str, result: dict, root: str) -> list[str]:
@@ -90,6 +96,7 @@ def row(config: str, result: dict, root: str) -> list[str]:
     scored = data_of(config)
     if record['experiment'].endswith('_val'):
         scored += ', validation identities'
+        paper = {}  # of the test
     if config.endswith('_demo.py'):
         scored += ', embedded pedestrians'
     seconds = [s for s in line['seconds'] if s is not None]

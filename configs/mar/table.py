@@ -28,7 +28,10 @@ wo_mdl = dict(
     default_hooks=dict(pair_mining=dict(purity=False)))
 # The paper does not say whether L_CML and L_RAL stay on in this baseline.
 feature_guided = dict(
-    miner=dict(_delete_=True, type='FeatureGuidedMiner', ratio=0.005))
+    miner=dict(
+        _delete_=True,
+        type='FeatureGuidedMiner',
+        ratio='{{_base_.model.miner.ratio}}'))
 
 # Of each main config, in their order.
 reference_persons = [4101, 4101, 1714, 1714, 1714, 600]
