@@ -20,8 +20,9 @@ records of `benchmarks/results/`. Rank-1 and mAP are per cent, mean and sample
 standard deviation over the seeds; with one seed on random splits, over the
 splits. A command may train more lines than its record has. The paper's
 numbers are of its own data and its own AP formula. Times are of one or two
-CPU cores, training and scoring. No weights are published: the licences of the data sets do not allow it for all of them, and every
-command below makes its own.
+CPU cores, training and scoring. No weights are published: the licences of the
+data sets do not allow it for all of them, and every command below makes its
+own.
 """
 # What follows it in a method's README is the table.
 MARK = '<!-- Written by docs/stat.py from here to the end. -->\n'
