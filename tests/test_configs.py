@@ -20,6 +20,7 @@ from mmreid.utils import (
     load_row,
     load_table,
     ranking_evaluators,
+    ranking_metric,
     read_config,
 )
 from mmreid.utils.experiment import load_experiment
@@ -751,6 +752,10 @@ def test_without_a_target(child):
     assert places(cfg) == [None, None, None]
     with pytest.raises(ValueError, match='has no test set'):
         ranking_evaluators(cfg)
+    # As a child says it of a base that has a test.
+    with pytest.raises(ValueError, match='has no test set'):
+        ranking_evaluators(Config(dict(test_evaluator=None)))
+    assert ranking_metric(Config(dict(test_evaluator=None))) == 'cosine'
     # Nothing to derive: a config of one's own.
     cfg = Config(dict(test_dataloader=dict(dataset=dict(x=1))))
     derive_domains(cfg)

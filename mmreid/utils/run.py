@@ -133,7 +133,7 @@ def ranking_evaluators(cfg: Config) -> list[dict]:
     Raises:
         InputError: If the config has no test set.
     """
-    if 'test_evaluator' not in cfg:
+    if cfg.get('test_evaluator') is None:
         raise InputError(
             f"'{cfg.filename}' has no test set: give it a target that has "
             'labels, or a test_dataloader, test_evaluator and test_cfg.'
@@ -146,7 +146,7 @@ def ranking_evaluators(cfg: Config) -> list[dict]:
 
 def ranking_metric(cfg: Config) -> str:
     """The metric by which a config ranks features, 'cosine' by default."""
-    if 'test_evaluator' not in cfg:
+    if cfg.get('test_evaluator') is None:
         return 'cosine'
     metrics = [e.get('metric', 'cosine') for e in ranking_evaluators(cfg)]
     return metrics[0] if metrics else 'cosine'

@@ -187,3 +187,23 @@ def test_configs_that_do_not_fit(samplers, message):
         DomainSampler(
             dict(source=range(8)), dict(source=4), 0, samplers=samplers
         )
+
+
+def test_a_long_epoch_is_drawn_a_few_times(monkeypatch):
+    """Three passes and more over the images, each batch as if drawn alone."""
+    labels = np.repeat(np.arange(6), 4)
+    args = (24, 8, (0, 0), labels, np.zeros(24))
+    drawn = []
+    draw = IdentitySampler._draw_epoch
+
+    def note(self, epoch, num):
+        drawn.append(num)
+        return draw(self, epoch, num)
+
+    monkeypatch.setattr(IdentitySampler, '_draw_epoch', note)
+    sampler = IdentitySampler(*args)
+    batches = [sampler.batch(1, position) for position in range(20)]
+    assert drawn == [3, 6, 12, 24]
+    for position in (0, 2, 7, 19):
+        alone = IdentitySampler(*args).batch(1, position)
+        np.testing.assert_array_equal(alone, batches[position])

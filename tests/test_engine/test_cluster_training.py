@@ -8,7 +8,9 @@ from mmengine.runner import Runner
 from test_no_label_leak import write_manifest
 from tiny_mar import NUM_TARGETS, RecordHook, hook_of, run_two, train
 
+from mmreid.errors import InputError
 from mmreid.models import ClusterReID, JaccardDBSCAN
+from mmreid.models.algorithms import cluster_base
 
 # Three epochs of four iterations.
 EPOCH, END = 4, 12
@@ -241,8 +243,10 @@ def test_bad_clustering_leaves_the_labels(config, monkeypatch, bad, changes):
 def test_bad_first_clustering(config, monkeypatch, bad, number):
     replace_labels(monkeypatch, lambda call: bad)
     message = f'21 target images found {number} clusters, .* images of 2'
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         train(config())
+    # Which a batch of one cluster would not mend.
+    assert 'lower batch_size' not in str(error.value)
 
 
 def test_without_clusters_spcl_learns_from_images(config, monkeypatch):
@@ -255,6 +259,52 @@ def test_without_clusters_spcl_learns_from_images(config, monkeypatch):
     assert runner.iter == END
     assert runner.model.clusterer.alpha.isnan()
     assert runner.message_hub.log_scalars['train/clusters'].current() == 0
+
+
+@pytest.mark.parametrize('method', **METHODS)
+def test_labels_that_nobody_makes(config, method):
+    cfg = config(**method)
+    del cfg.default_hooks['pseudo_labels']
+    with pytest.raises(ValueError, match='but no image has a label: add'):
+        train(cfg)
+
+
+def test_every_process_knows_an_error_of_the_clusterer(config, monkeypatch):
+    """Here the second of two, which hears of it from the first."""
+
+    def hear(values):
+        assert values == [None]
+        values[0] = InputError('k1 is wrong')
+
+    monkeypatch.setattr(cluster_base, 'is_main_process', lambda: False)
+    monkeypatch.setattr(cluster_base, 'broadcast_object_list', hear)
+    with pytest.raises(InputError, match='k1 is wrong'):
+        train(config())
+    monkeypatch.undo()
+    with pytest.raises(InputError, match='k1 less than the 21 images'):
+        train(config('main', model__clusterer__k1=21))
+
+
+@pytest.mark.parametrize(
+    'batch, instances, message',
+    [
+        (8, 3, 'draws 3 images .* not divide the 8 images'),
+        (8, 0, 'draws 0 images'),
+        (1, 1, 'one image of the target domain in a batch'),
+    ],
+)
+def test_batches_are_judged_before_a_clustering(
+    config, monkeypatch, batch, instances, message
+):
+    calls = replace_labels(monkeypatch, lambda call: None)
+    sampler = dict(type='IdentitySampler', num_instances=instances)
+    changes = dict(
+        train_cfg__stages__cluster__batch_size=dict(target=batch),
+        train_cfg__stages__cluster__sampler=dict(target=sampler),
+    )
+    with pytest.raises(InputError, match=message):
+        train(config(**changes))
+    assert not calls
 
 
 def test_one_cluster_is_too_few_for_spcl(config, monkeypatch):

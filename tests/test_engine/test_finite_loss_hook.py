@@ -2,6 +2,7 @@ import json
 
 import pytest
 import tiny_mar
+import torch
 from tiny_mar import MINING, train
 
 from mmreid.errors import InputError
@@ -43,3 +44,25 @@ def test_stops_and_names_the_files(
     monkeypatch.undo()
     train(tiny_config(resume=True))
     assert (tmp_path / 'run' / f'iter_{tiny_mar.END}.pth').exists()
+
+
+def test_stops_at_weights_that_are_no_numbers(
+    tmp_path, tiny_config, monkeypatch
+):
+    """The loss of the last iteration says nothing of what it did."""
+    step = MAR.train_step
+
+    def wrong(self, data, optim_wrapper):
+        losses = step(self, data, optim_wrapper)
+        if data['info'].iteration == tiny_mar.END - 1:
+            with torch.no_grad():
+                next(self.backbone.parameters())[0] = float('nan')
+        return losses
+
+    monkeypatch.setattr(MAR, 'train_step', wrong)
+    message = f'The weights are no numbers after iteration {tiny_mar.END},'
+    with pytest.raises(InputError, match=message):
+        train(tiny_config())
+    assert (tmp_path / 'run' / 'not_finite.json').exists()
+    assert not (tmp_path / 'run' / f'iter_{tiny_mar.END}.pth').exists()
+    assert not (tmp_path / 'run' / 'stage_main.pth').exists()

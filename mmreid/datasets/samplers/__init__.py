@@ -1,4 +1,9 @@
-from .domain_sampler import DomainDraw, DomainSampler, uses_labels
+from .domain_sampler import (
+    DomainDraw,
+    DomainSampler,
+    check_shares,
+    uses_labels,
+)
 from .identity_sampler import IdentitySampler
 from .shuffle_sampler import ShuffleSampler
 
@@ -7,5 +12,6 @@ __all__ = [
     'DomainSampler',
     'IdentitySampler',
     'ShuffleSampler',
+    'check_shares',
     'uses_labels',
 ]

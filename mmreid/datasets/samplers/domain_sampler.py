@@ -8,6 +8,8 @@ from torch.utils.data import Sampler
 from mmreid.errors import InputError
 from mmreid.registry import DATA_SAMPLERS
 
+from .identity_sampler import check_instances
+
 
 class DomainDraw(Protocol):
     """Draws the images of one domain: a pure function of the batch's place.
@@ -38,6 +40,38 @@ def uses_labels(cfg: dict) -> bool:
             'uses_labels, epoch_length and batch(epoch, position).'
         )
     return cls.uses_labels
+
+
+def check_shares(
+    batch_size: Mapping[str, int],
+    samplers: Mapping[str, dict],
+    world_size: int,
+) -> None:
+    """See whether batches are of whole groups, on each rank.
+
+    It needs no labels, so it is known before a clustering makes them.
+
+    Args:
+        batch_size (Mapping[str, int]): Images of each domain in a batch,
+            over all ranks.
+        samplers (Mapping[str, dict]): Config of what draws from a domain.
+        world_size (int): Number of ranks.
+
+    Raises:
+        InputError: If ``num_instances`` does not divide a batch, or the
+            ranks do not.
+    """
+    for domain, num in batch_size.items():
+        unit = samplers.get(domain, {}).get('num_instances')
+        if unit is not None:
+            check_instances(num, unit)
+        unit = unit or 1
+        if num % world_size or num // world_size % unit:
+            raise InputError(
+                f'batch_size.{domain}={num} is the number over all ranks '
+                f'and does not divide by the {world_size} ranks'
+                f'{f" into groups of {unit}" if unit > 1 else ""}.'
+            )
 
 
 @DATA_SAMPLERS.register_module()
@@ -128,13 +162,7 @@ class DomainSampler(Sampler[int]):
                     key=(seed, stream, number),
                 )
             )
-            unit = cfg.get('num_instances', 1)
-            if num % self.world_size or num // self.world_size % unit:
-                raise InputError(
-                    f'batch_size.{domain}={num} is the number over all ranks '
-                    f'and does not divide by the {self.world_size} ranks'
-                    f'{f" into groups of {unit}" if unit > 1 else ""}.'
-                )
+        check_shares(self.batch_size, samplers, self.world_size)
         first = next(iter(self.draws.values()))
         self.epoch_length = epoch_length or first.epoch_length
         self.begin = begin

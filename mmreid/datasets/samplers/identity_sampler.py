@@ -51,12 +51,7 @@ class IdentitySampler:
         across_cameras: bool = False,
         repeat: bool = True,
     ) -> None:
-        if num_instances < 1 or batch_size % num_instances:
-            raise InputError(
-                f'IdentitySampler draws {num_instances} images of an '
-                f'identity, which does not divide the {batch_size} images of '
-                'a batch: change num_instances or batch_size.'
-            )
+        check_instances(batch_size, num_instances)
         self.num_images = num_images
         self.batch_size = batch_size
         self.key = key
@@ -156,9 +151,26 @@ class IdentitySampler:
         drawn_epoch, batches = self._epoch
         if drawn_epoch != epoch or position >= len(batches):
             num = max(self.epoch_length, position + 1)
+            if drawn_epoch == epoch:
+                # Of a long epoch, which is drawn anew each time.
+                num = max(num, 2 * len(batches))
             batches = self._draw_epoch(epoch, num)
             self._epoch = (epoch, batches)
         return batches[position]
+
+
+def check_instances(batch_size: int, num_instances: int) -> None:
+    """See whether a batch is of K images each.
+
+    Raises:
+        InputError: If K does not divide it.
+    """
+    if num_instances < 1 or batch_size % num_instances:
+        raise InputError(
+            f'IdentitySampler draws {num_instances} images of an identity, '
+            f'which does not divide the {batch_size} images of a batch: '
+            'change num_instances or batch_size.'
+        )
 
 
 def _refill(

@@ -3,6 +3,7 @@ import os.path as osp
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from torch.nn.utils import get_total_norm
 
 from mmreid.errors import InputError
 from mmreid.registry import HOOKS
@@ -11,7 +12,7 @@ from mmreid.utils.files import write_json
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops a training whose loss is no number, before that is saved.
+    """Stops a training whose loss or weights are no number, before a save.
 
     It writes ``not_finite.json`` (of ranks above 0, ``not_finite_1.json`` and
     so on) to the work dir: iteration, losses, and the batch's files by
@@ -24,15 +25,23 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
-        """Look at the loss.
+        """Look at the loss, and at the weights that it has led to.
 
         Raises:
-            InputError: If it is not finite.
+            InputError: If they are not finite.
         """
         scalars = runner.message_hub.log_scalars
         loss = scalars['train/loss'].current()
-        if math.isfinite(loss):
+        # A step may be too large after a loss that is not.
+        weights = [p.detach() for p in runner.model.parameters()]
+        largest = get_total_norm(weights, math.inf)
+        if math.isfinite(loss) and math.isfinite(largest):
             return
+        wrong = (
+            'The weights are no numbers after'
+            if math.isfinite(loss)
+            else f'The loss is {loss} in'
+        )
         loop = runner.train_loop
         rank = get_rank()
         name = f'not_finite_{rank}.json' if rank else 'not_finite.json'
@@ -50,7 +59,7 @@ class FiniteLossHook(Hook):
             path,
         )
         raise InputError(
-            f'The loss is {loss} in iteration {batch_idx + 1}, stage '
+            f'{wrong} iteration {batch_idx + 1}, stage '
             f"{loop.stage.name!r}: '{path}' names the batch's files. Lower "
             'the learning rate, or look at these images, and --resume from '
             'the last checkpoint.'

@@ -10,7 +10,11 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from mmreid.datasets.samplers import DomainSampler, uses_labels
+from mmreid.datasets.samplers import (
+    DomainSampler,
+    check_shares,
+    uses_labels,
+)
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS, LOOPS, PARAM_SCHEDULERS
 from mmreid.structures import BatchInfo, FeatureSet, Stage
@@ -193,6 +197,8 @@ class StagedTrainLoop(BaseLoop):
             batch_size = dict(cfg.pop('batch_size'))
             # Made for what it checks, too.
             one_pass = DomainSampler(self._spans, batch_size, seed=0)
+            sampler = dict(cfg.pop('sampler', {}))
+            check_shares(batch_size, sampler, get_world_size())
             length = cfg.pop('epoch_length', None) or one_pass.epoch_length
             max_epochs = cfg.pop('max_epochs', None)
             max_iters = cfg.pop('max_iters', None)
@@ -211,7 +217,7 @@ class StagedTrainLoop(BaseLoop):
                 epoch_length=length,
                 first_epoch=first_epoch,
                 batch_size=batch_size,
-                sampler=dict(cfg.pop('sampler', {})),
+                sampler=sampler,
                 val_interval=cfg.pop('val_interval', 0),
                 optim_wrapper=cfg.pop(
                     'optim_wrapper', self._runner.optim_wrapper

@@ -3,7 +3,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import (
+    broadcast,
+    broadcast_object_list,
+    get_world_size,
+    is_main_process,
+)
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -94,7 +99,8 @@ class ClusterReID(BaseReID):
         """See :meth:`BaseReID.check`; room for a label of each image.
 
         Raises:
-            InputError: If the target is not drawn by its labels.
+            InputError: If the target is not drawn by its labels, or if a
+                process has one image of a domain in a batch.
         """
         super().check(stages, dataset)
         # Groups that a stage's batch needs, of which two can be told apart.
@@ -108,6 +114,13 @@ class ClusterReID(BaseReID):
                     "sampler=dict(target=dict(type='IdentitySampler', "
                     'num_instances=4)).'
                 )
+            for domain, num in stage.batch_size.items():
+                if num // get_world_size() < 2:
+                    raise InputError(
+                        f'A process has one image of the {domain} domain in a '
+                        f'batch of the stage {stage.name!r}, and a batch norm '
+                        f'takes two at least: raise batch_size.{domain}.'
+                    )
             persons = stage.batch_size['target'] // sampler.get(
                 'num_instances', 4
             )
@@ -133,12 +146,16 @@ class ClusterReID(BaseReID):
                 + f', but a batch takes images of {least} {self.groups}'
             )
             if self.clusters.epoch < 0:
+                # No batch is of fewer than two.
+                smaller = (
+                    f'lower batch_size.target of the stage {stage!r}, '
+                    * (num >= 2)
+                )
                 raise InputError(
                     f'{found}: change model.clusterer (a larger eps or a '
                     'smaller min_samples leaves fewer outliers, a smaller eps '
-                    'gives more clusters), lower batch_size.target of the '
-                    f'stage {stage!r}, or start from weights that know '
-                    'persons.'
+                    f'gives more clusters), {smaller}or start from weights '
+                    'that know persons.'
                 )
             print_log(
                 f'{found}: the labels of the epoch before stay.',
@@ -149,12 +166,19 @@ class ClusterReID(BaseReID):
         self.start_memory(target, self.clusters.labels)
 
     def _cluster(self, target: FeatureSet) -> Tensor:
-        """Labels of the first process, on every one."""
+        """Labels of the first process, or its error, on every one."""
         labels = torch.full((len(target),), -1, device=target.features.device)
+        failed: list[InputError | None] = [None]
         if is_main_process():
-            if self.camera_mean:
-                target = center_cameras(target)
-            labels.copy_(self.clusterer(target))
+            try:
+                if self.camera_mean:
+                    target = center_cameras(target)
+                labels.copy_(self.clusterer(target))
+            except InputError as error:
+                failed = [error]
+        broadcast_object_list(failed)
+        if failed[0]:
+            raise failed[0]
         broadcast(labels)
         if isinstance(self.clusterer, nn.Module):
             for buffer in self.clusterer.buffers():

@@ -116,7 +116,9 @@ class SpCL(ClusterReID):
     def sampling_labels(self, domain: str) -> Tensor | None:
         """The clusters, each outlier being one by itself."""
         labels = super().sampling_labels(domain)
-        return None if labels is None else separate_outliers(labels)
+        if labels is None or self.clusters.epoch < 0:  # none made yet
+            return labels
+        return separate_outliers(labels)
 
     def cluster_labels(self, domain: str) -> Tensor | None:
         """The clusters, see :meth:`BaseReID.cluster_labels`."""
