@@ -204,32 +204,19 @@ every_row = [
 
 
 def longer_joint(row, configs):
-    title = rows[row]['title']
     return [
         dict(
-            identity_alone,
-            title=f'{title}: its identity branch',
+            cell,
+            title=f'{rows[row]["title"]}: {cell["title"]}',
             row=row,
-            stage='joint',
             configs=configs,
-            paper={}),
-        dict(
+            paper={})
+        for cell in (
+            dict(identity_alone, stage='joint', title='its identity branch'),
             wo_adaptation,
-            title=f'{title}, w/o adaptation',
-            row=row,
-            configs=configs,
-            paper={}),
-        dict(
             bn,
-            title=f'{title}, BN of the target',
-            row=row,
-            configs=configs),
-        dict(
             tj_aidl,
-            title=f'{title}, TJ-AIDL',
-            row=row,
-            configs=configs,
-            paper={}),
+        )
     ]
 
 
