@@ -104,6 +104,23 @@ def test_killed_process(benchmark, tmp_path, whole):
     tiny_mar.assert_same(last_states(tmp_path), whole[0])
 
 
+def test_one_cycle_schedule(benchmark, tmp_path):
+    one_cycle = dict(
+        type='OneCycleLR',
+        eta_max=0.02,
+        total_steps=END - BOUNDARY,
+        by_epoch=False,
+    )
+    changes = dict(train_cfg__stages__main__param_scheduler=[one_cycle])
+    train(worker_config(benchmark, tmp_path / 'whole', **changes))
+    cut = tmp_path / 'cut'
+    at = kill('after_train_iter', MINING + 1)
+    with pytest.raises(tiny_mar.Killed):
+        train(worker_config(benchmark, cut, at, **changes))
+    train(worker_config(benchmark, cut, resume=True, **changes))
+    tiny_mar.assert_same(last_states(cut), last_states(tmp_path / 'whole'))
+
+
 def test_weights_do_not_depend_on_workers(benchmark, tmp_path, whole):
     train(worker_config(benchmark, tmp_path, train_dataloader__num_workers=0))
     tiny_mar.assert_same(last_states(tmp_path), whole[0])

@@ -10,14 +10,22 @@ from mmreid.utils.checkpoint import WHOLE_FILES
 from .utils import algorithm_of
 
 
-def _without_numpy(value):
-    """NumPy's scalars, which MMEngine's timer leaves, to Python's."""
+def _plain(value):
+    """Without what a file of plain values and tensors cannot hold.
+
+    NumPy's scalars, which MMEngine's timer leaves, become Python's. Functions
+    go: ``OneCycleLR`` has one in its state, and makes it when it is built.
+    """
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        return {key: _without_numpy(item) for key, item in value.items()}
+        return {
+            key: _plain(item)
+            for key, item in value.items()
+            if not callable(item)
+        }
     if isinstance(value, list):
-        return [_without_numpy(item) for item in value]
+        return [_plain(item) for item in value]
     return value
 
 
@@ -63,7 +71,7 @@ class StageSwitchHook(Hook):
             for key, buffer in hub['log_scalars'].items()
         }
         for key in checkpoint.keys() - {'state_dict'}:
-            checkpoint[key] = _without_numpy(checkpoint[key])
+            checkpoint[key] = _plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Tensors to log history; enter the stage that is resumed."""
