@@ -4,6 +4,7 @@ Processes that tests start import it by ``custom_imports``.
 """
 
 import itertools
+import multiprocessing
 import os
 import os.path as osp
 import socket
@@ -170,6 +171,21 @@ def train(cfg: Config) -> Runner:
     runner = Runner.from_cfg(cfg)
     runner.train()
     return runner
+
+
+def _train_forked(cfg: Config) -> None:
+    torch.set_num_threads(1)
+    train(cfg)
+
+
+def train_killed(cfg: Config) -> None:
+    """Train in a process that a hard :class:`KillHook` of the config ends."""
+    process = multiprocessing.get_context('fork').Process(
+        target=_train_forked, args=(cfg,)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 9
 
 
 def hook_of(runner: Runner, cls: type) -> Hook:

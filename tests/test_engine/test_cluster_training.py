@@ -153,6 +153,18 @@ def test_resumed_run_equals_whole_run(config, at, changes):
     )
 
 
+@pytest.mark.parametrize('changes', **METHODS)
+def test_killed_process(config, changes):
+    """In the middle of an epoch, between two checkpoints."""
+    whole = train(config('whole', **changes))
+    kill = dict(type='KillHook', event='after_train_iter', at=7, hard=True)
+    tiny_mar.train_killed(config(custom_hooks=[kill], **changes))
+    resumed = train(config(resume=True, **changes))
+    tiny_mar.assert_same(
+        last_states(resumed.work_dir), last_states(whole.work_dir)
+    )
+
+
 @pytest.mark.parametrize('method', **METHODS)
 def test_two_processes(config, tmp_path, method):
     # Batch statistics are those of a process: without them.

@@ -1,4 +1,3 @@
-import multiprocessing
 import os.path as osp
 from collections import Counter
 
@@ -85,21 +84,11 @@ def test_resumed_run_equals_whole_run(
     }
 
 
-def _train_forked(cfg):
-    torch.set_num_threads(1)
-    train(cfg)
-
-
 def test_killed_process(benchmark, tmp_path, whole):
     cfg = worker_config(
         benchmark, tmp_path, kill('after_train_iter', MINING + 1, hard=True)
     )
-    process = multiprocessing.get_context('fork').Process(
-        target=_train_forked, args=(cfg,)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == 9
+    tiny_mar.train_killed(cfg)
     train(worker_config(benchmark, tmp_path, resume=True))
     tiny_mar.assert_same(last_states(tmp_path), whole[0])
 

@@ -1,4 +1,3 @@
-import multiprocessing
 import random
 
 import pytest
@@ -159,19 +158,9 @@ def test_resumes_where_an_epoch_begins(config, monkeypatch, interval, made):
     )
 
 
-def _train(cfg):
-    torch.set_num_threads(1)
-    train(cfg)
-
-
 def test_killed_process(config):
     whole = train(config('whole'))
-    process = multiprocessing.get_context('fork').Process(
-        target=_train, args=(config('run', kill('after_train_iter', 9, True)),)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == 9
+    tiny_mar.train_killed(config('run', kill('after_train_iter', 9, True)))
     resumed = train(config('run', resume=True))
     tiny_mar.assert_same(
         last_states(resumed.work_dir), last_states(whole.work_dir)
