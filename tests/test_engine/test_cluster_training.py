@@ -319,6 +319,20 @@ def test_batches_are_judged_before_a_clustering(
     assert not calls
 
 
+def test_the_source_is_judged_before_a_clustering(config, monkeypatch):
+    monkeypatch.setattr(
+        JaccardDBSCAN,
+        'labels_at',
+        lambda self, images, *radii: pytest.fail('clusters first'),
+    )
+    cfg = config(**SPCL)
+    stage = cfg.train_cfg.stages.cluster
+    stage.batch_size.source = 16
+    stage.sampler.source = dict(type='IdentitySampler', num_instances=2)
+    with pytest.raises(InputError, match='8 identities, but there are only 6'):
+        train(cfg)
+
+
 def test_one_cluster_is_too_few_for_spcl(config, monkeypatch):
     monkeypatch.setattr(
         JaccardDBSCAN, 'labels_at', lambda self, images, *radii: [ONE] * 3

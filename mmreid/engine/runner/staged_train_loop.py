@@ -127,7 +127,7 @@ class StagedTrainLoop(BaseLoop):
         super().__init__(
             runner,
             DataLoader(self.dataset, 1, sampler=[])
-            if self._draws_by_pseudo_labels(first)
+            if self._by_pseudo_labels(first)
             else self._build_dataloader(first, 0),
         )
         names = [stage.name for stage in self.stages]
@@ -143,6 +143,7 @@ class StagedTrainLoop(BaseLoop):
         # What is wrong in a later stage must show before the first trains.
         for stage in self.stages:
             self._check_optimiser(stage)
+            self._check_draws(stage)
         runner.optim_wrapper = self._build_optim_wrapper(start)
         # Runner.train builds these next, once it has this loop.
         runner.param_schedulers = self._schedulers(start)
@@ -238,18 +239,38 @@ class StagedTrainLoop(BaseLoop):
     def _spans(self) -> dict[str, range]:
         return {name: d.span for name, d in self.dataset.domains.items()}
 
-    def _draws_by_pseudo_labels(self, stage: Stage) -> bool:
-        return any(
-            uses_labels(cfg)
-            and self.algorithm.sampling_labels(name) is not None
+    def _by_pseudo_labels(self, stage: Stage) -> set[str]:
+        """The domains that a stage draws by pseudo-labels."""
+        return {
+            name
             for name, cfg in stage.sampler.items()
-        )
+            if uses_labels(cfg)
+            and self.algorithm.sampling_labels(name) is not None
+        }
 
-    def _sampling_labels(self, stage: Stage) -> dict[str, tuple]:
-        """Labels and cameras of the domains that are drawn by them."""
+    def _check_draws(self, stage: Stage) -> None:
+        """Build what draws without pseudo-labels, to see whether it can."""
+        pseudo = self._by_pseudo_labels(stage)
+        batch_size, samplers = (
+            {name: of[name] for name in of if name not in pseudo}
+            for of in (stage.batch_size, stage.sampler)
+        )
+        if batch_size:
+            DomainSampler(
+                self._spans,
+                batch_size,
+                seed=0,
+                samplers=samplers,
+                labels=self._sampling_labels(stage, set(batch_size)),
+            )
+
+    def _sampling_labels(
+        self, stage: Stage, domains: set[str]
+    ) -> dict[str, tuple]:
+        """Labels and cameras of those domains that are drawn by them."""
         found = {}
         for name, cfg in stage.sampler.items():
-            if not uses_labels(cfg):
+            if name not in domains or not uses_labels(cfg):
                 continue
             if name not in self._labels_of:
                 self._labels_of[name] = (
@@ -288,7 +309,7 @@ class StagedTrainLoop(BaseLoop):
             seed=self._runner.seed,
             stream=stage.number,
             samplers=stage.sampler,
-            labels=self._sampling_labels(stage),
+            labels=self._sampling_labels(stage, set(stage.batch_size)),
             epoch_length=stage.epoch_length,
             begin=begin - stage.begin,
             end=(stage.end if end is None else end) - stage.begin,
@@ -488,7 +509,7 @@ class StagedTrainLoop(BaseLoop):
 
     def _run_stage(self, stage: Stage) -> None:
         runner = self.runner
-        per_epoch = self._draws_by_pseudo_labels(stage)
+        per_epoch = bool(self._by_pseudo_labels(stage))
         self._epoch = stage.first_epoch + stage.epoch(self._iter)
         if not per_epoch:
             self.dataloader = self._build_dataloader(stage, self._iter)
