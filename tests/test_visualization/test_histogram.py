@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.integrate import trapezoid
 
 from mmreid.visualization import Histogram, draw_histograms, histogram
 
@@ -31,4 +32,4 @@ def test_a_panel_for_each_with_its_normal_distribution(
     for mean, axes in enumerate(panels):
         x, y = axes.lines[0].get_data()
         assert x[y.argmax()] == pytest.approx(mean, abs=0.05)
-        assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
+        assert trapezoid(y, x) == pytest.approx(1, abs=0.01)
