@@ -1,3 +1,6 @@
+import copy
+import functools
+import os
 import runpy
 import sys
 
@@ -6,6 +9,8 @@ import mmengine.runner.runner
 import pytest
 import tiny_mar
 import torch
+
+from mmreid.utils import config
 
 torch.set_num_threads(1)
 
@@ -23,6 +28,31 @@ def no_reports():
         'FormatCode',
         lambda text, **kwargs: (text + '\n', True),
     )
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def configs_read_once():
+    """MMEngine copies every file that a config inherits, each time.
+
+    Those of the repository, of which there are hundreds with their rows, are
+    read once for each value of the variables that they name.
+    """
+    read_file = config._read_file
+
+    @functools.cache
+    def read(path, variables):
+        return read_file(path)
+
+    def read_once(path):
+        if not os.path.abspath(path).startswith(f'{tiny_mar.CONFIGS}{os.sep}'):
+            return read_file(path)
+        variables = {k: v for k, v in os.environ.items() if 'MMREID' in k}
+        return copy.deepcopy(read(path, tuple(sorted(variables.items()))))
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(config, '_read_file', read_once)
     yield
     patch.undo()
 
