@@ -18,10 +18,14 @@ rows = {
             clusterer=dict(
                 _delete_=True,
                 type='JaccardDBSCAN',
-                eps=0.6,
+                eps='{{_base_.model.clusterer.eps}}',
                 min_samples=4,
                 k1=30,
                 k2=6))),
+    'eps-0.6': dict(
+        title="eps = 0.6, the paper's",
+        configs=['spcl_osnet-x0-25_192x96_cuhk-market.py'],
+        model=dict(clusterer=dict(eps=0.6))),
 }
 
 spcl = dict(
@@ -49,7 +53,18 @@ experiments = {
         title='which clusters stay',
         cells=[
             spcl,
-            *(dict(title=rows[row]['title'], row=row) for row in rows),
+            *(
+                dict(title=rows[row]['title'], row=row)
+                for row in ('camera-mean', 'wo_self-pace')
+            ),
+        ]),
+    'eps': dict(
+        title='the largest distance of neighbours, eps',
+        configs=['spcl_osnet-x0-25_192x96_cuhk-market.py'],
+        x='eps',
+        cells=[
+            dict(title='0.5', x=0.5),
+            dict(title='0.6', x=0.6, row='eps-0.6'),
         ]),
 }
 
