@@ -33,4 +33,4 @@ model = dict(
     # cluster_eps.py, which reads no label, names 0.5.
     clusterer=dict(eps=0.5))
 
-train_cfg = dict(stages=dict(cluster=dict(max_epochs=12, val_interval=4)))
+train_cfg = dict(stages=dict(cluster=dict(max_epochs=6, val_interval=2)))
