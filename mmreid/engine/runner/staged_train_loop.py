@@ -509,7 +509,7 @@ class StagedTrainLoop(BaseLoop):
 
     def _run_stage(self, stage: Stage) -> None:
         runner = self.runner
-        per_epoch = bool(self._by_pseudo_labels(stage))
+        per_epoch = self._by_pseudo_labels(stage)
         self._epoch = stage.first_epoch + stage.epoch(self._iter)
         if not per_epoch:
             self.dataloader = self._build_dataloader(stage, self._iter)
