@@ -429,12 +429,12 @@ class Plan:
                 checkpoint = needs[0].file
         file = osp.join(self.folder(row, seed), self.key(cell, stage))
         options = [f'{k}={v}' for k, v in cell.options.items()]
+        if per_split and (cell.tool or cell.whole):
+            raise InputError(
+                f"'{row.argument}' trains '{stage}' anew for each random "
+                f"split, so there is no one checkpoint for '{cell.title}'."
+            )
         if cell.tool:
-            if per_split:
-                raise InputError(
-                    f"'{row.argument}' trains '{stage}' anew for each random "
-                    f"split, so there is no one checkpoint for '{cell.title}'."
-                )
             file += '.png'
             entries = [row.argument, checkpoint]
             for shown, trained in cell.panels.items():
@@ -450,7 +450,7 @@ class Plan:
                 command += [*entries, '--out', file]
                 command += ['--val'] * self.args.val
                 command += self.common(row, *self.tool_options, *options)
-        elif self.splits(row):
+        elif self.splits(row) and not cell.whole:
             folder = f'{file}_splits'
             file = osp.join(folder, 'results.json')
             how = []
@@ -524,8 +524,13 @@ class Plan:
         parts = [stage]
         parts += ['bn'] * cell.bn
         parts += ['camera-mean'] * cell.camera_mean
+        parts += ['whole'] * cell.whole
         parts += [
-            re.sub(r'[^\w.-]', '-', f'{key.rpartition(".")[2]}-{value}')
+            re.sub(
+                r'[^\w.-]',
+                '-',
+                f'{key.rpartition(".")[2]}-{osp.basename(str(value))}',
+            )
             for key, value in cell.options.items()
         ]
         parts += [cell.tool] if cell.tool else []

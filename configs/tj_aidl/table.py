@@ -34,18 +34,26 @@ def identity_only(title, stage=None, **changes):
         **changes)
 
 
-six_epochs = dict(max_iters=2424)
+def six_epochs(rate=1e-3):
+    scheduler = dict(type='OneCycleLR', eta_max=rate, by_epoch=False)
+    return dict(max_iters=2424, param_scheduler=[scheduler])
+
+
 
 rows = {
     'identity-only_6e': identity_only(
-        '6 epochs, weight decay 5e-4', six_epochs),
+        '6 epochs, weight decay 5e-4', six_epochs()),
+    'identity-only_6e_rate-3e-4': identity_only(
+        '6 epochs, a rate of 3e-4', six_epochs(3e-4)),
+    'identity-only_6e_rate-3e-3': identity_only(
+        '6 epochs, a rate of 3e-3', six_epochs(3e-3)),
     'identity-only_6e_wo-decay': identity_only(
         '6 epochs, no weight decay',
-        six_epochs,
+        six_epochs(),
         optim_wrapper=dict(optimizer=dict(weight_decay=0))),
     'identity-only_6e_decay-4e-5': identity_only(
         '6 epochs, weight decay 4e-5, not on depthwise convolutions',
-        six_epochs,
+        six_epochs(),
         optim_wrapper=dict(
             optimizer=dict(weight_decay=4e-5),
             paramwise_cfg=dict(dwconv_decay_mult=0))),
@@ -220,6 +228,15 @@ def longer_joint(row, configs):
     ]
 
 
+# All 1,942 queries at once.
+whole_cuhk01 = dict(
+    whole=True,
+    options={
+        'target.type': 'CUHK01',
+        'target.data_root': f'{data_root}/cuhk01',
+        'test_evaluator.feature_statistics': True,
+    })
+
 columns = ['rank-1', 'rank-5', 'rank-10', 'rank-20', 'mAP']
 experiments = {
     'table-1': dict(
@@ -299,6 +316,14 @@ experiments = {
             dict(wo_adaptation, row='cuhk01', paper={}),
             dict(bn, row='cuhk01'),
             dict(tj_aidl, row='cuhk01', paper={}),
+            *(
+                dict(
+                    cell,
+                    title=f'{cell["title"]}, all images',
+                    row='cuhk01',
+                    whole=True,
+                    paper={}) for cell in (identity_alone, wo_adaptation, bn)
+            ),
         ]),
     # After the hypotheses of docs/reproduction/tj_aidl.md.
     'causes': dict(
@@ -326,11 +351,12 @@ experiments = {
     'recipe': dict(
         title="the source's recipe: rate, weight decay, batch",
         configs=small,
-        columns=columns,
+        columns=[*columns, 'dead', 'effective-rank'],
         cells=[
-            dict(title=row['title'].partition(', ')[2], row=name)
+            dict(title=row['title'].partition(', ')[2] + of, row=name, **what)
             for name, row in rows.items()
             if row['title'].startswith('Recipe')
+            for of, what in (('', {}), (': CUHK01', whole_cuhk01))
         ]),
 }
 

@@ -29,6 +29,8 @@ class Cell:
             the target's training images. Defaults to False.
         camera_mean (bool): Whether each camera's mean feature, of the
             target's training images, is subtracted. Defaults to False.
+        whole (bool): Whether all images are scored at once where the data
+            set has random splits. Defaults to False.
         options (dict): Settings of the config for the scoring. Defaults to
             none.
         x (float, optional): Where it is on a curve; in ``table.py`` also a
@@ -50,6 +52,7 @@ class Cell:
     stage: str | None = None
     bn: bool = False
     camera_mean: bool = False
+    whole: bool = False
     options: dict = field(default_factory=dict)
     x: float | None = None
     tool: str | None = None

@@ -6,7 +6,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
 
-from mmreid.evaluation import ReIDMetric, rank_metrics
+from mmreid.evaluation import (
+    ReIDMetric,
+    feature_statistics,
+    rank_metrics,
+)
 from mmreid.registry import METRICS
 
 torch.set_num_threads(1)
@@ -57,6 +61,18 @@ def test_equals_rank_metrics_and_clears():
             fields, metric='euclidean', ap='mar', topk=(1, 3)
         )
         assert metric.results == []
+
+
+def test_feature_statistics_of_query_and_gallery():
+    fields = make_set()
+    fields['features'][:, 1] = 3
+    metric = build(feature_statistics=True)
+    feed(metric, fields, list(range(43)))
+    result = metric.evaluate(43)
+    assert result.pop('dead') == 1
+    rank = feature_statistics(fields['features'])['effective_rank']
+    assert result.pop('effective-rank') == rank and 3 < rank < 4
+    assert result == direct(fields)
 
 
 def test_order_and_padding_do_not_matter():

@@ -49,13 +49,13 @@ def test_table(features, run_main, tmp_path, capsys):
             effective_rank=pytest.approx(rank, rel=1e-5),
             participation_ratio=pytest.approx(ratio, rel=1e-5),
         )
-    assert rows[2]['dead'] == 7 and rows[2]['effective_rank'] is None
+    assert rows[2]['dead'] == 7 and rows[2]['effective_rank'] == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1
     assert lines[1].split() == [
         extracted, '40', '7', '2', f'{rank:.1f}', f'{ratio:.1f}',
     ]  # fmt: skip
-    assert lines[3].split()[-2:] == ['-', '-']
+    assert lines[3].split()[-3:] == ['7', '0.0', '0.0']
 
 
 def test_ends_of_the_scale(run_main, tmp_path, capsys):

@@ -66,7 +66,11 @@ experiments = {
                 tool='plot_pseudo_labels',
                 log=True),
         ]),
-    'whole': dict(title='W', cells=[dict(title='MAR', tool='rank_list')]),
+    'whole': dict(
+        title='All images of random splits',
+        cells=[dict(source_only, whole=True, options={'a.root': 'x/y'})]),
+    'adapted': dict(title='A', cells=[dict(title='MAR', whole=True)]),
+    'drawn': dict(title='D', cells=[dict(title='MAR', tool='rank_list')]),
     'nothing': dict(
         title='Nothing trained',
         cells=[
@@ -505,7 +509,11 @@ def test_random_splits(method, tmp_path, run_main, monkeypatch, capsys):
             if '--work-dir' in command:
                 folder = command[command.index('--work-dir') + 1]
                 os.makedirs(folder, exist_ok=True)
-                if 'train.py' in command[1]:
+                if '--out' in command:
+                    file = command[command.index('--out') + 1]
+                    with open(file, 'w') as file:
+                        json.dump({'rank-1': 56.78}, file)
+                elif 'train.py' in command[1]:
                     stage = osp.basename(folder)
                     open(f'{folder}/stage_{stage}.pth', 'w').close()
                 else:
@@ -545,8 +553,15 @@ def test_random_splits(method, tmp_path, run_main, monkeypatch, capsys):
     assert 'deviation over the random splits' in text
     assert '| MAR | 12.3 ± 1.3 (12.3) | - |' in text
     # The last stage reads the target: no one model has all splits'.
-    assert run_main(TOOL, f'{method}/whole', *where) == 1
-    assert "'main' anew for each random split" in capsys.readouterr().err
+    for name in ('drawn', 'adapted'):
+        assert run_main(TOOL, f'{method}/{name}', *where) == 1
+        assert "'main' anew for each random split" in capsys.readouterr().err
+    commands.clear()
+    assert run_main(TOOL, f'{method}/whole', *where) == 0
+    (command,) = commands
+    assert osp.basename(command[0]) == 'test.py' and 'a.root=x/y' in command
+    file = tmp_path / 'W/tiny/seed_0/pretrain_whole_root-y.json'
+    assert read(file) == {'rank-1': 56.78}
 
 
 def test_asked_to_stop_it_waits_for_what_saves(method, tmp_path):

@@ -4,27 +4,19 @@ Reads .npz files: features (N, D) as tools/extract.py writes it, or
 query_features and gallery_features as tools/test.py --save-features does,
 which count as one set of images.
 
-    dead: dimensions whose standard deviation over the images is below 1e-6
-        of the largest one: they are the same for every image.
-    effective rank: exp(-sum_i p_i log p_i), p_i = l_i / sum_j l_j, with the
-        eigenvalues l_i of the covariance of the features. Roy and Vetterli,
-        "The effective rank: a measure of effective dimensionality", EUSIPCO
-        2007, take the singular values of a matrix in their place.
-    participation ratio: (sum_i l_i)^2 / sum_i l_i^2.
-
-Both are D where all directions vary alike, and 1 where one alone varies.
+The columns are those of mmreid.evaluation.feature_statistics.
 """
 
 import argparse
 import os.path as osp
 
 import numpy as np
+import torch
 
 from mmreid.errors import InputError
+from mmreid.evaluation import feature_statistics
 from mmreid.utils import exit_with_message
 from mmreid.utils.files import write_json
-
-DEAD_BELOW = 1e-6
 
 
 def parse_args() -> argparse.Namespace:
@@ -87,35 +79,12 @@ def read_features(path: str) -> np.ndarray:
     return features
 
 
-def measure(features: np.ndarray) -> dict:
-    """The columns of the table but the file.
-
-    Args:
-        features (np.ndarray): (N, D).
-
-    Returns:
-        dict: Without the two ranks (None) if all images are the same.
-    """
-    features = features.astype(np.float64)
-    features -= features.mean(0)
-    std = features.std(0)
-    row = dict(
-        images=len(features),
-        length=features.shape[1],
-        dead=int((std <= DEAD_BELOW * std.max()).sum()),
-        effective_rank=None,
-        participation_ratio=None,
-    )
-    if std.max() > 0:
-        eigenvalues = np.linalg.eigvalsh(features.T @ features)
-        # Rounding leaves tiny ones below zero.
-        share = eigenvalues.clip(0) / eigenvalues.clip(0).sum()
-        used = share[share > 0]
-        row.update(
-            effective_rank=float(np.exp(-(used * np.log(used)).sum())),
-            participation_ratio=float(1 / (share**2).sum()),
-        )
-    return row
+def measure(path: str) -> dict:
+    """A line of the table."""
+    features = read_features(path)
+    statistics = feature_statistics(torch.from_numpy(features))
+    images, length = features.shape
+    return dict(file=path, images=images, length=length, **statistics)
 
 
 def print_table(rows: list[dict]) -> None:
@@ -129,15 +98,13 @@ def print_table(rows: list[dict]) -> None:
         for column, title in zip(columns, titles, strict=True):
             value = row[column]
             text = f'{value:.1f}' if isinstance(value, float) else str(value)
-            cells.append(('-' if value is None else text).rjust(len(title)))
+            cells.append(text.rjust(len(title)))
         print('  '.join(cells))
 
 
 def main() -> None:
     args = parse_args()
-    rows = [
-        dict(file=path, **measure(read_features(path))) for path in args.files
-    ]
+    rows = [measure(path) for path in args.files]
     print_table(rows)
     if args.out:
         write_json(rows, args.out)

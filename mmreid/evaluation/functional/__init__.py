@@ -13,6 +13,7 @@ from .distance import (
     normalise,
     unit_vectors,
 )
+from .feature_statistics import feature_statistics
 from .jaccard import camera_aware_jaccard_graph, jaccard_graph
 from .matches import CAMERA_RULES
 from .nearest_pairs import nearest_pairs
@@ -35,6 +36,7 @@ __all__ = [
     'check_options',
     'cluster_quality',
     'expand_queries',
+    'feature_statistics',
     'jaccard_graph',
     'nearest_pairs',
     'normalise',

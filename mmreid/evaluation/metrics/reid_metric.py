@@ -13,6 +13,7 @@ from mmreid.structures.batch_info import UNKNOWN_PERSON
 
 from ..evaluate import Evaluation, format_table
 from ..features import save_features
+from ..functional import feature_statistics
 from .per_image_metric import PerImageMetric
 
 
@@ -32,6 +33,9 @@ class ReIDMetric(PerImageMetric):
         save_features (str, optional): A ``.npz`` file to write what is
             scored to, which ``python -m mmreid.evaluation`` scores again.
             Defaults to None.
+        feature_statistics (bool): Whether the metrics have ``dead`` and
+            ``effective-rank``, too, of all images: see
+            :func:`mmreid.evaluation.feature_statistics`. Defaults to False.
         prefix (str, optional): Prefix of the metric names, for instance the
             data set's name. Defaults to None: ``rank-1``, ``mAP``, ...
         **kwargs: Options of :class:`mmreid.evaluation.Evaluation`:
@@ -55,6 +59,7 @@ class ReIDMetric(PerImageMetric):
         self,
         device: str | None = None,
         save_features: str | None = None,
+        feature_statistics: bool = False,
         prefix: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -62,6 +67,7 @@ class ReIDMetric(PerImageMetric):
         self.evaluation = Evaluation(**kwargs)
         self.device = device
         self.save_features = save_features
+        self.feature_statistics = feature_statistics
         self.training: FeatureSet | None = None
         self.feature_length: int | None = None
 
@@ -142,4 +148,8 @@ class ReIDMetric(PerImageMetric):
             + format_table(metrics),
             logger='current',
         )
+        if self.feature_statistics:
+            statistics = feature_statistics(features)
+            metrics['dead'] = statistics['dead']
+            metrics['effective-rank'] = statistics['effective_rank']
         return metrics
