@@ -343,10 +343,23 @@ experiments = {
                     ('attributes from the identity branch', 'from-identity'),
                 )
             ),
-            dict(wo_adaptation, title='w/o adaptation, attributes from the '
-                 'identity branch', row='from-identity', paper={}),
-            dict(bn, title='the same, BN of the target',
-                 row='from-identity'),
+            # Both change the joint stage, too.
+            *(
+                line for row, title in (
+                    ('eval-identity', 'x_id of eval mode throughout'),
+                    ('from-identity', 'attributes from the identity branch'),
+                ) for line in (
+                    dict(
+                        wo_adaptation,
+                        title=f'w/o adaptation, {title}',
+                        row=row,
+                        paper={}),
+                    dict(
+                        bn,
+                        title=f'w/o adaptation, {title}, BN of the target',
+                        row=row),
+                )
+            ),
         ]),
     'recipe': dict(
         title="the source's recipe: rate, weight decay, batch",

@@ -91,7 +91,7 @@ def main() -> None:
     curves = read_curves(args.log)
     number = curves.pop('clusters', None)
     titles = GROUPS[0] | GROUPS[1]
-    figure, axes = plt.subplots(figsize=(6, 3.2), layout='constrained')
+    figure, axes = plt.subplots(figsize=(7.5, 3.2), layout='constrained')
     for (key, points), style in zip(curves.items(), STYLES, strict=False):
         axes.plot(*zip(*points, strict=True), ls=style, label=titles[key])
     axes.set(xlabel='iteration', ylabel='per cent', ylim=(0, 100))
@@ -99,10 +99,12 @@ def main() -> None:
         counts = axes.twinx()
         counts.plot(*zip(*number, strict=True), 'k', lw=0.8, label='clusters')
         counts.set(ylabel='clusters')
-        counts.set_ylim(bottom=0)
+        counts.set_ylim(0, 1.1 * max(count for _, count in number))
         # One legend for both axes.
         axes.plot([], [], 'k', lw=0.8, label='clusters (right)')
-    axes.legend(fontsize='small')
+    # Beside the curves, which may be anywhere.
+    handles, _ = axes.get_legend_handles_labels()
+    figure.legend(handles=handles, loc='outside right upper', fontsize='small')
     figure.savefig(args.out, dpi=120)
 
 
