@@ -101,10 +101,12 @@ def row(config: str, result: dict, root: str) -> list[str]:
     if config.endswith('_demo.py'):
         scored += ', embedded pedestrians'
     seconds = [s for s in line['seconds'] if s is not None]
+    # Of two records of one config, what tells them apart.
+    options = record['command'].partition(' --cfg-options ')[2]
     return [
         f'[{osp.basename(config)[:-3]}]({root}/{config})',
         scored,
-        line['title'],
+        line['title'] + f' (`{options}`)' * bool(options),
         score(line, 'rank-1'),
         score(line, 'mAP'),
         f'{paper.get("rank-1", "-")} / {paper.get("mAP", "-")}'
