@@ -19,7 +19,8 @@ model = dict(
     channels_last=True,
     num_identities=2465,
     data_preprocessor=dict(
-        # Erased rectangles help on the source's cameras, not on others.
+        # No erased rectangles: the paper finds that they help on the source's
+        # cameras and cost on others (arXiv 1903.07071).
         augmentations=[dict(type='RandomFlipCrop', padding=10)]),
     backbone=dict(
         _delete_=True,

@@ -21,8 +21,8 @@ model = dict(
         std=(58.395, 57.12, 57.375),
         bgr_to_rgb=True,
         augmentations=[dict(type='RandomFlipCrop', padding=5)]),
-    # At ResNet-50's s of 30 the agreement does not tell its pairs apart
-    # (mining_purity.py).
+    # At ResNet-50's s of 30 the agreement hardly tells pairs of one person
+    # from others (mining_purity.py).
     head=dict(scale=10),
     loss_mdl=dict(loss_weight=10),
     backbone=dict(

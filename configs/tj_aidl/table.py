@@ -211,21 +211,26 @@ every_row = [
 ]
 
 
-def longer_joint(row, configs):
+def of_row(row, cells, start='', end='', **changes):
     return [
         dict(
             cell,
-            title=f'{rows[row]["title"]}: {cell["title"]}',
+            title=f'{start}{cell["title"]}{end}',
             row=row,
-            configs=configs,
-            paper={})
-        for cell in (
-            dict(identity_alone, stage='joint', title='its identity branch'),
-            wo_adaptation,
-            bn,
-            tj_aidl,
-        )
+            paper={},
+            **changes) for cell in cells
     ]
+
+
+def longer_joint(row, configs):
+    cells = [
+        dict(identity_alone, stage='joint', title='its identity branch'),
+        wo_adaptation,
+        bn,
+        tj_aidl,
+    ]
+    return of_row(
+        row, cells, start=f'{rows[row]["title"]}: ', configs=configs)
 
 
 # All 1,942 queries at once.
@@ -312,18 +317,11 @@ experiments = {
         configs=[*small, *osnet],
         columns=columns,
         cells=[
-            dict(identity_alone, row='cuhk01', paper={}),
-            dict(wo_adaptation, row='cuhk01', paper={}),
-            dict(bn, row='cuhk01'),
-            dict(tj_aidl, row='cuhk01', paper={}),
-            *(
-                dict(
-                    cell,
-                    title=f'{cell["title"]}, all images',
-                    row='cuhk01',
-                    whole=True,
-                    paper={}) for cell in (identity_alone, wo_adaptation, bn)
-            ),
+            *of_row('cuhk01', [identity_alone, wo_adaptation, bn, tj_aidl]),
+            *of_row(
+                'cuhk01', [identity_alone, wo_adaptation, bn],
+                end=', all images',
+                whole=True),
         ]),
     # After the hypotheses of docs/reproduction/tj_aidl.md.
     'causes': dict(
@@ -344,22 +342,12 @@ experiments = {
                 )
             ),
             # Both change the joint stage, too.
-            *(
-                line for row, title in (
-                    ('eval-identity', 'x_id of eval mode throughout'),
-                    ('from-identity', 'attributes from the identity branch'),
-                ) for line in (
-                    dict(
-                        wo_adaptation,
-                        title=f'w/o adaptation, {title}',
-                        row=row,
-                        paper={}),
-                    dict(
-                        bn,
-                        title=f'w/o adaptation, {title}, BN of the target',
-                        row=row),
-                )
-            ),
+            *of_row(
+                'eval-identity', [wo_adaptation, bn],
+                end=', x_id of eval mode throughout'),
+            *of_row(
+                'from-identity', [wo_adaptation, bn],
+                end=', attributes from the identity branch'),
         ]),
     'recipe': dict(
         title="the source's recipe: rate, weight decay, batch",

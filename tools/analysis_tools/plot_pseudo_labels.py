@@ -99,7 +99,7 @@ def main() -> None:
         counts = axes.twinx()
         counts.plot(*zip(*number, strict=True), 'k', lw=0.8, label='clusters')
         counts.set(ylabel='clusters')
-        counts.set_ylim(0, 1.1 * max(count for _, count in number))
+        counts.set_ylim(0, 1.1 * max(1, *(count for _, count in number)))
         # One legend for both axes.
         axes.plot([], [], 'k', lw=0.8, label='clusters (right)')
     # Beside the curves, which may be anywhere.

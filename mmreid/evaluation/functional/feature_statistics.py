@@ -25,7 +25,8 @@ def feature_statistics(features: Tensor) -> dict[str, int | float]:
           in place of the eigenvalues.
         - ``participation_ratio``: :math:`(\sum_i l_i)^2 / \sum_i l_i^2`.
     """
-    centred = features.double() - features.double().mean(0)
+    features = features.double()
+    centred = features - features.mean(0)
     deviation = centred.square().mean(0).sqrt()
     largest = deviation.max()
     statistics: dict[str, int | float] = dict(
