@@ -64,15 +64,12 @@ def load_line(result: dict) -> tuple[dict, dict]:
     raise ValueError(f"'{result['Record']}' has no line '{result['Line']}'.")
 
 
-def data_of(config: str) -> str:
-    """Source and target of a config, by their types."""
+def source_of(config: str) -> str:
+    """The labelled data sets of a config, by their types."""
     domains = read_config(osp.join(ROOT, config)).train_dataloader.dataset
-    sides = []
-    for side in ('source', 'target'):
-        sets = domains.get(side) or []
-        sets = sets if isinstance(sets, list | tuple) else [sets]
-        sides.append(' + '.join(dict.fromkeys(s['type'] for s in sets)))
-    return ' -> '.join(side for side in sides if side)
+    sets = domains.get('source') or []
+    sets = sets if isinstance(sets, list | tuple) else [sets]
+    return ' + '.join(dict.fromkeys(s['type'] for s in sets))
 
 
 def tenths(value: float) -> str:
@@ -94,7 +91,8 @@ def score(line: dict, name: str) -> str:
 def row(config: str, result: dict, root: str) -> list[str]:
     record, line = load_line(result)
     paper = line['paper']
-    scored = data_of(config)
+    sides = [source_of(config), line['dataset']]
+    scored = ' -> '.join(dict.fromkeys(filter(None, sides)))
     if record['experiment'].endswith('_val'):
         scored += ', validation identities'
         paper = {}  # of the test

@@ -39,7 +39,7 @@ def test_every_main_config_is_there():
 def test_results_are_those_of_the_record(name, result):
     record, line = STAT['load_line'](result)
     assert name == record['config']
-    assert result['Dataset'].replace('-', '') == record['dataset']
+    assert result['Dataset'].replace('-', '') == line['dataset']
     for metric, value in result['Metrics'].items():
         values = [metrics[metric] for metrics in line['metrics']]
         assert value == pytest.approx(sum(values) / len(values), abs=0.051)

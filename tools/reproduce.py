@@ -303,6 +303,14 @@ class Plan:
             use_validation(cfg)
         return cfg
 
+    def dataset(self, cell: Cell, row: Row) -> str:
+        """The type of the data set that a cell scores."""
+        options = [f'{key}={value}' for key, value in cell.options.items()]
+        cfg = self._read(row, self.options(row) + options)
+        if self.args.val:
+            use_validation(cfg)
+        return cfg.test_dataloader.dataset.type
+
     def order(self, row: Row) -> list[str]:
         return list(self.config(row).train_cfg.order)
 
@@ -835,6 +843,7 @@ def summary(
                 row=row.name,
                 settings=digest(plan.settings(row)),
                 trained=plan.stages(cell, row),
+                dataset=plan.dataset(cell, row),
                 x=cell.x,
                 seeds=seeds,
                 metrics=[result['metrics'] for result in found],
@@ -957,7 +966,6 @@ def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
         experiment=experiment.name + '_val' * args.val,
         title=experiment.title,
         config=experiment.config,
-        dataset=cfg.test_dataloader.dataset.type,
         ap=ranking_evaluators(cfg)[0].get('ap', 'standard'),
         command=' '.join(command),
         lines=[

@@ -13,7 +13,10 @@ from .files import write_json
 # What a line keeps of each of its seeds.
 PER_SEED = ('seeds', 'metrics', 'spread', 'seconds')
 # What tells one line from another.
-OF_LINE = ('title', 'row', 'trained', 'x', 'paper', 'feature_length')
+OF_LINE = (
+    *('title', 'row', 'trained', 'dataset', 'x', 'paper'),
+    'feature_length',
+)
 
 
 def digest(settings: dict) -> str:
@@ -37,9 +40,9 @@ def update_record(path: str, table: dict) -> None:
 
     Args:
         path (str): The record, a JSON file; it need not be there.
-        table (dict): ``experiment``, ``title``, ``config``, ``dataset``,
-            ``ap``, ``command`` (without ``--seeds``: those of all lines are
-            added) and ``lines``. A line has :data:`OF_LINE`, of
+        table (dict): ``experiment``, ``title``, ``config``, ``ap``,
+            ``command`` (without ``--seeds``: those of all lines are added)
+            and ``lines``. A line has :data:`OF_LINE`, of
             each of its seeds :data:`PER_SEED`, ``settings`` (:func:`digest`)
             and ``versions``.
 

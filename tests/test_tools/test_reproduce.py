@@ -68,7 +68,15 @@ experiments = {
         ]),
     'whole': dict(
         title='All images of random splits',
-        cells=[dict(source_only, whole=True, options={'a.root': 'x/y'})]),
+        cells=[
+            dict(
+                source_only,
+                whole=True,
+                options={
+                    'a.root': 'x/y',
+                    'test_dataloader.dataset.type': 'CUHK01',
+                }),
+        ]),
     'adapted': dict(title='A', cells=[dict(title='MAR', whole=True)]),
     'drawn': dict(title='D', cells=[dict(title='MAR', tool='rank_list')]),
     'nothing': dict(
@@ -549,6 +557,7 @@ def test_random_splits(method, tmp_path, run_main, monkeypatch, capsys):
     assert all(command[2] == pretrained for command in commands[1:])
     lines = read(tmp_path / 'W/table-1_tiny.json')['lines']
     assert [line['mean'] for line in lines] == [{'rank-1': 12.34}] * 5
+    assert {line['dataset'] for line in lines} == {'VIPeR'}
     text = (tmp_path / 'W/table-1_tiny.md').read_text()
     assert 'deviation over the random splits' in text
     assert '| MAR | 12.3 ± 1.3 (12.3) | - |' in text
@@ -560,8 +569,10 @@ def test_random_splits(method, tmp_path, run_main, monkeypatch, capsys):
     assert run_main(TOOL, f'{method}/whole', *where) == 0
     (command,) = commands
     assert osp.basename(command[0]) == 'test.py' and 'a.root=x/y' in command
-    file = tmp_path / 'W/tiny/seed_0/pretrain_whole_root-y.json'
-    assert read(file) == {'rank-1': 56.78}
+    name = 'pretrain_whole_root-y_type-CUHK01.json'
+    assert read(tmp_path / 'W/tiny/seed_0' / name) == {'rank-1': 56.78}
+    (line,) = read(tmp_path / 'W/whole_tiny.json')['lines']
+    assert line['dataset'] == 'CUHK01'
 
 
 def test_asked_to_stop_it_waits_for_what_saves(method, tmp_path):
