@@ -450,7 +450,7 @@ def two_runs(rounds: int, rng: random.Random, folder: str) -> Result:
             f'{first.exitcode}, {second.exitcode}: {output}',
         )
         equal(work_dir, whole_run(mar, data)[0])
-    return Result('the second is refused, the first ends as alone')
+    return Result('the second is refused, the first ends undisturbed')
 
 
 def _build_cache(data: str, folder: str, barrier) -> None:
@@ -666,7 +666,7 @@ def images(rounds: int, rng: random.Random, folder: str) -> Result:
     return Result('the error names the file and says what to do', lost)
 
 
-@fault('a loss that is no number', 3)
+@fault('a loss that is NaN', 3)
 def no_number(rounds: int, rng: random.Random, folder: str) -> Result:
     data = data_folder()
     for index in range(rounds):
@@ -713,7 +713,8 @@ def _fuzz(rounds, rng, content: bytes, attempt: Callable) -> Result:
                 seen.add((type(error), place.lineno))
                 traceback.print_exc()
             lost += 1
-    return Result(f'{refused} refused, in a sentence', lost)
+    read = rounds - refused
+    return Result(f'{refused} refused with one sentence, {read} read', lost)
 
 
 @fault('a manifest with changed bytes', 1000)
@@ -815,8 +816,7 @@ def _watch(folder: str, rounds: int, saves: int) -> tuple[float, int]:
 def leaks(rounds: int, rng: random.Random, folder: str) -> Result:
     megabytes, handles = _watch(folder, rounds, 0)
     return Result(
-        f'{megabytes:+.1f} MB and {handles:+} open files from a tenth of '
-        'them on',
+        f'after a tenth of them {megabytes:+.1f} MB, {handles:+} open files',
         int(megabytes > 5 or handles > 0),
     )
 
@@ -825,8 +825,7 @@ def leaks(rounds: int, rng: random.Random, folder: str) -> Result:
 def saves(rounds: int, rng: random.Random, folder: str) -> Result:
     megabytes, handles = _watch(folder, 10 * rounds, rounds)
     return Result(
-        f'{megabytes:+.1f} MB and {handles:+} open files from a tenth of '
-        'them on',
+        f'after a tenth of them {megabytes:+.1f} MB, {handles:+} open files',
         int(megabytes > 20 or handles > 0),
     )
 

@@ -176,7 +176,14 @@ def test_configs_that_pages_name(folder):
     assert len(found) >= 2
     for path in found:
         assert os.path.isfile(locate_config(path))
-    (folder / 'own.py').write_text(blocks_of('own_cameras.md')[0])
+    *_, own = blocks_of('own_cameras.md')
+    (folder / 'own.py').write_text(own)
     cfg = read_config('own.py')
     assert cfg.train_dataloader.dataset.source.ann_file == 'people.csv'
     assert cfg.train_dataloader.dataset.target.type == 'ReIDFolder'
+
+
+def test_every_tool_is_listed():
+    root = DOCS.parent / 'tools'
+    named = re.findall(r'`(\w+)`', (DOCS / 'tools.md').read_text())
+    assert {path.stem for path in root.rglob('*.py')} <= set(named)

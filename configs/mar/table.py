@@ -241,7 +241,7 @@ experiments = {
         cells=[
             *compared['cells'][:5],
             dict(
-                title='Cluster Contrast, from source only',
+                title='Cluster Contrast, from the pretrained model',
                 row='cluster-contrast'),
             dict(title='rank lists', tool='rank_list'),
             dict(

@@ -60,7 +60,7 @@ def test_stops_at_weights_that_are_no_numbers(
         return losses
 
     monkeypatch.setattr(MAR, 'train_step', wrong)
-    message = f'The weights are no numbers after iteration {tiny_mar.END},'
+    message = f'The weights are not finite after iteration {tiny_mar.END},'
     with pytest.raises(InputError, match=message):
         train(tiny_config())
     assert (tmp_path / 'run' / 'not_finite.json').exists()

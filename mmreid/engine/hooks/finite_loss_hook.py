@@ -12,7 +12,7 @@ from mmreid.utils.files import write_json
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops a training whose loss or weights are no number, before a save.
+    """Stops a training whose loss or weights are not finite, before a save.
 
     It writes ``not_finite.json`` (of ranks above 0, ``not_finite_1.json`` and
     so on) to the work dir: iteration, losses, and the batch's files by
@@ -42,7 +42,7 @@ class FiniteLossHook(Hook):
         if math.isfinite(loss) and torch.stack(sums).isfinite().all():
             return
         wrong = (
-            'The weights are no numbers after'
+            'The weights are not finite after'
             if math.isfinite(loss)
             else f'The loss is {loss} in'
         )

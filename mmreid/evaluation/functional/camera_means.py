@@ -112,7 +112,7 @@ def subtract_camera_means(images: FeatureSet, means: FeatureSet) -> FeatureSet:
 def center_cameras(images: FeatureSet) -> FeatureSet:
     """Subtract from the images of each camera their own mean.
 
-    Of an image that is alone before its camera nothing would be left: from
+    Of an image that is the only one of its camera nothing would be left: from
     such images the mean of all images is subtracted.
 
     Args:

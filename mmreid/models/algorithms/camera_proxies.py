@@ -16,8 +16,8 @@ class CameraProxies(ClusterReID):
     Re-Identification <https://arxiv.org/abs/2012.10674>`_:
     ``L = L_intra + lambda L_inter`` (:class:`IntraCameraLoss`,
     :class:`InterCameraLoss`). Each cluster is split by its cameras into
-    proxies; batches are P x K by these. An image is told from the other
-    persons before its own camera, where it looks different for who is on it
+    proxies; batches are P x K by these. An image is separated from the
+    other persons of its own camera, where it looks different for who is on it
     alone, and drawn to all proxies of its cluster, from which the light of
     another camera keeps it away. L_inter begins with the epoch
     ``inter_epoch``, until when the clusters are not good enough to join
@@ -63,7 +63,7 @@ class CameraProxies(ClusterReID):
         self.proxies.allocate(len(dataset.domains['target']))
 
     def count_groups(self, labels: Tensor, target: FeatureSet) -> int:
-        """Proxies; those of one cluster have no other to be told from."""
+        """Proxies; those of one cluster have no other to be separated from."""
         clusters = super().count_groups(labels, target)
         if clusters < 2:
             return clusters

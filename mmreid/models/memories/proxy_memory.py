@@ -10,7 +10,7 @@ from .utils import take_shapes
 
 @MODELS.register_module()
 class ProxyMemory(ClusterMemory):
-    """A unit vector per proxy: the images of one cluster before one camera.
+    """A unit vector per proxy: the images of one cluster from one camera.
 
     As :class:`ClusterMemory`, with the cluster and the camera of each row
     beside it, in buffers.
