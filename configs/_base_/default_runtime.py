@@ -40,7 +40,8 @@ visualizer = dict(type='Visualizer', vis_backends=vis_backends)
 log_processor = dict(
     by_epoch=False,
     window_size=50,
-    mean_pattern=r'.*(loss|time|mined|purity|accuracy|agreement).*')
+    # 'purity_' of mined pairs; clusters are logged once an epoch.
+    mean_pattern=r'.*(loss|time|mined|purity_|accuracy|agreement).*')
 log_level = 'INFO'
 
 randomness = dict(seed=0)

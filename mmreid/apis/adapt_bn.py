@@ -42,8 +42,13 @@ def adapt_bn(
         BaseReID: The model.
 
     Raises:
-        InputError: If the images fill no batch.
+        InputError: If the images fill no batch, or a batch is of one image.
     """
+    if batch_size < 2:
+        raise InputError(
+            f'Statistics of a batch of {batch_size} image cannot be taken: '
+            'give two images at least.'
+        )
     if len(images) < batch_size:
         raise InputError(
             f'{len(images)} images fill no batch of {batch_size}, so there '

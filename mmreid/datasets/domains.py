@@ -235,7 +235,8 @@ class DomainDataset(Dataset):
         if labelled.domains[name].num_identities < 2:
             raise InputError(
                 f'All {name} images are of one person, so every pair would be '
-                'right: leave the purity out where nobody knows the persons.'
+                'right: leave purity and quality out where nobody knows the '
+                'persons.'
             )
         return labelled
 

@@ -7,6 +7,7 @@ from mmengine.dataset import default_collate
 from torch import nn
 
 from mmreid.apis import adapt_bn
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS, MODELS
 
 
@@ -188,3 +189,8 @@ def test_frozen_norms_stay(tiny_config, dataset):
         assert kept == (name in frozen), name
     # Also while the others were estimated.
     assert all((mean == 0.5).all() for mean in seen.values())
+
+
+def test_one_image(model, dataset):
+    with pytest.raises(InputError, match='batch of 1 image cannot be taken'):
+        adapt_bn(model, dataset.images('target'), batch_size=1)

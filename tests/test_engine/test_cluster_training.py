@@ -1,3 +1,4 @@
+import json
 import random
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from mmengine.runner import Runner
 from test_no_label_leak import write_manifest
 from tiny_mar import NUM_TARGETS, RecordHook, hook_of, run_two, train
 
+from mmreid.apis import dry_run
 from mmreid.errors import InputError
-from mmreid.models import ClusterReID, JaccardDBSCAN
+from mmreid.models import ClusterReID, InterCameraLoss, JaccardDBSCAN
 from mmreid.models.algorithms import cluster_base
 
 # Three epochs of four iterations.
@@ -120,6 +122,13 @@ def test_trains_and_is_tested(config, changes):
     assert 2 <= scalars['train/clusters'].current() <= NUM_TARGETS / 2
     assert 0 < scalars['train/cluster_purity'].current() <= 100
     assert 0 < scalars['train/pair_f1'].current() <= 100
+    # As the last clustering has them, not a mean over the epochs.
+    with open(f'{runner.log_dir}/vis_data/scalars.json') as file:
+        line = [
+            line for line in map(json.loads, file) if 'cluster_purity' in line
+        ][-1]
+    for key in ('clusters', 'cluster_purity', 'pair_f1'):
+        assert line[key] == scalars[f'train/{key}'].current()
     labels = runner.model.sampling_labels('target')
     sampler = runner.train_loop.stage.sampler['target']
     _, last = hook_of(runner, RecordHook).samples[END - 1]
@@ -471,7 +480,9 @@ def test_with_one_camera(config, crops, camera_aware):
     assert runner.iter == END
 
 
-def test_starts_from_other_methods(config, benchmark, tmp_path):
+@pytest.mark.parametrize('whole', [True, False], ids=['MAR', 'backbone'])
+@pytest.mark.parametrize('neck', ['GlobalPooling', 'GeM'])
+def test_starts_from_other_methods(config, benchmark, tmp_path, neck, whole):
     """From MAR's pretraining, whose agents are left out."""
     source = tiny_mar.tiny_config(benchmark, str(tmp_path / 'mar'))
     source.custom_imports = dict(imports=['tiny_mar'])
@@ -480,17 +491,59 @@ def test_starts_from_other_methods(config, benchmark, tmp_path):
     weights = torch.load(f'{work_dir}/stage_pretrain.pth', weights_only=True)[
         'state_dict'
     ]
+    path = f'{work_dir}/stage_pretrain.pth'
+    if not whole:
+        path = str(tmp_path / 'backbone.pth')
+        start = 'backbone.'
+        torch.save(
+            {
+                key.removeprefix(start): value
+                for key, value in weights.items()
+                if key.startswith(start)
+            },
+            path,
+        )
     cfg = config(
-        load_from=f'{work_dir}/stage_pretrain.pth',
+        load_from=path,
+        model__neck=dict(type=neck),
         train_cfg__stages__cluster__max_epochs=None,
         train_cfg__stages__cluster__max_iters=1,
         optim_wrapper__optimizer__lr=0,
     )
     states = train(cfg).model.state_dict()
+    assert states.get('neck.p', 3.0) == 3
     for key, value in weights.items():
         if key.startswith('backbone.') and 'running' not in key:
             if not key.endswith('num_batches_tracked'):
                 assert torch.equal(states[key], value), key
+
+
+def test_quality_of_unknown_persons(config, crops):
+    """Refused before anything is clustered."""
+    cfg = config(**crops | dict(default_hooks__pseudo_labels__quality=True))
+    with pytest.raises(InputError, match='have no identities to compare with'):
+        train(cfg)
+    assert not list(Path(cfg.work_dir).glob('*.pth'))
+
+
+def test_dry_run_tries_every_loss(config, monkeypatch):
+    """L_inter, which begins with a later epoch, too."""
+    seen = []
+    forward = InterCameraLoss.forward
+
+    def note(self, *args):
+        seen.append(1)
+        return forward(self, *args)
+
+    monkeypatch.setattr(InterCameraLoss, 'forward', note)
+    dry_run(config(**PROXIES | dict(model__inter_epoch=2)))
+    assert seen == [1]
+
+
+def test_inter_epoch_beyond_the_end(config, capsys):
+    train(config(**PROXIES | dict(model__inter_epoch=3)))
+    message = 'loss_inter never begins: inter_epoch is 3'
+    assert message in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('method', **METHODS)

@@ -4,6 +4,7 @@ import torch
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
+from mmreid.errors import InputError
 from mmreid.evaluation import camera_aware_jaccard_graph, jaccard_graph
 from mmreid.models import JaccardDBSCAN, KMeans
 from mmreid.structures import FeatureSet
@@ -103,3 +104,8 @@ def test_k_means():
 def test_options_out_of_range(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_k_means_of_a_fraction():
+    with pytest.raises(InputError, match='must be a whole number, but is 2.5'):
+        KMeans(2.5)

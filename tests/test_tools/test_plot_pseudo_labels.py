@@ -2,9 +2,11 @@ import json
 import os.path as osp
 import runpy
 
-import cv2
 import pytest
 import tiny_mar
+from matplotlib.figure import Figure
+
+from mmreid.errors import InputError
 
 PATH = osp.join(tiny_mar.ROOT, 'tools/analysis_tools/plot_pseudo_labels.py')
 MINED = dict(purity_positives=60.0, purity_negatives=30.0)
@@ -17,14 +19,29 @@ CLUSTERS = UNLABELLED | dict(
 @pytest.mark.parametrize(
     'values', [MINED, CLUSTERS, UNLABELLED], ids=['mined', 'clusters', 'own']
 )
-def test_picture(run_main, tmp_path, values):
+def test_picture(run_main, monkeypatch, tmp_path, values):
+    drawn = []
+    save = Figure.savefig
+
+    def note(self, *args, **kwargs):
+        drawn.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, 'savefig', note)
     log, out = tmp_path / 'scalars.json', tmp_path / 'curves.png'
     lines = [dict(step=1, loss=2.0)]
     lines += [dict(values, step=step) for step in (5, 20, 50)]
     log.write_text('\n'.join(map(json.dumps, lines)))
     assert run_main(PATH, log, out) == 0
-    picture = cv2.imread(str(out))
-    assert picture.std() > 5
+    assert out.stat().st_size
+    (figure,) = drawn
+    curves = [
+        [*line.get_ydata()]
+        for axes in figure.axes
+        for line in axes.get_lines()
+        if len(line.get_ydata())
+    ]
+    assert sorted(curves) == sorted([value] * 3 for value in values.values())
 
 
 def test_another_log(run_main, capsys, tmp_path):
@@ -33,6 +50,17 @@ def test_another_log(run_main, capsys, tmp_path):
     assert run_main(PATH, log, tmp_path / 'curves.png') == 1
     error = capsys.readouterr().err
     assert "scalars.json' logs neither mined pairs' purity nor clust" in error
+
+
+def test_a_log_that_a_kill_cut_off(tmp_path):
+    read_curves = runpy.run_path(PATH)['read_curves']
+    log = tmp_path / 'scalars.json'
+    line = json.dumps(dict(clusters=4, clustered=9.0, step=5))
+    log.write_text(f'{line}\n{line[:12]}')
+    assert read_curves(str(log))['clusters'] == [(5, 4)]
+    log.write_text(f'{line[:12]}\n{line}')
+    with pytest.raises(InputError, match=r"Line 1 of '.*scalars.json' is no"):
+        read_curves(str(log))
 
 
 def test_a_work_dir_of_a_resumed_run(tmp_path):

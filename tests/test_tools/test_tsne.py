@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmreid.errors import InputError
 from mmreid.registry import MODELS
 from mmreid.visualization import embed_tsne
 
@@ -191,3 +192,14 @@ def test_choice(images, seed):
     # The order of the images does not matter.
     assert choose_persons(infos[::-1], 2, seed) == chosen
     assert set(choose_persons(infos, len(eligible), seed)) == eligible
+
+
+def test_a_config_without_a_test_set(files, run, tmp_path):
+    config, checkpoint, _ = files
+    own = tmp_path / 'own.py'
+    own.write_text(
+        "_base_ = 'tiny.py'\n"
+        'test_dataloader = test_evaluator = test_cfg = None\n'
+    )
+    with pytest.raises(InputError, match=r"own\.py' has no test set"):
+        run(own, checkpoint, '--out', tmp_path / 'tsne.png')

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from mmengine.registry import init_default_scope
 
+from mmreid.datasets import BaseReIDDataset
+from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 from mmreid.utils import exit_with_message
 
@@ -17,15 +19,27 @@ from mmreid.utils import exit_with_message
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('type', help='data set, e.g. Market1501')
-    parser.add_argument('data_root', help='its folder')
+    parser.add_argument(
+        'data_root', help='its folder; of ReIDManifest, its file'
+    )
     args = parser.parse_args()
     init_default_scope('mmreid')
-    dataset = DATASETS.build(
-        dict(
-            type=args.type,
-            data_root=args.data_root,
-            pipeline=[dict(type='LoadReIDImage')],
+    known = sorted(
+        name
+        for name, cls in DATASETS.module_dict.items()
+        if issubclass(cls, BaseReIDDataset) and cls is not BaseReIDDataset
+    )
+    if args.type not in known:
+        raise InputError(
+            f"'{args.type}' is no data set of mmreid: {', '.join(known)}."
         )
+    place = 'ann_file' if args.type == 'ReIDManifest' else 'data_root'
+    dataset = DATASETS.build(
+        {
+            'type': args.type,
+            place: args.data_root,
+            'pipeline': [dict(type='LoadReIDImage')],
+        }
     )
     total = square = count = 0
     for item in dataset:

@@ -66,9 +66,20 @@ def read_curves(path: str) -> dict[str, list[tuple[int, float]]]:
     by_step: dict[int, dict] = {}
     for log in logs:
         with open(log, encoding='utf-8') as file:
-            for line in map(json.loads, file):
-                # A validation logs for the same step what is its own.
-                by_step.setdefault(line['step'], {}).update(line)
+            written = file.read().splitlines()
+        for number, text in enumerate(written, 1):
+            try:
+                line = json.loads(text)
+                step = line['step']
+            except (ValueError, TypeError, KeyError) as error:
+                if number == len(written):
+                    continue  # cut off by a kill
+                raise InputError(
+                    f"Line {number} of '{log}' is no line of a training's "
+                    'log, a JSON object with a step.'
+                ) from error
+            # A validation logs for the same step what is its own.
+            by_step.setdefault(step, {}).update(line)
     lines = [by_step[step] for step in sorted(by_step)]
     for group in GROUPS:
         curves = {

@@ -76,7 +76,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
-    """Config and checkpoint of one panel."""
+    """Config and checkpoint of one panel.
+
+    Raises:
+        InputError: If the config has no test set.
+    """
     # The config, with its row if it is one, ends before the last colon.
     config, _, checkpoint = entry.rpartition(':')
     if '.py' not in config:
@@ -84,6 +88,11 @@ def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
     cfg = read_config(config, args.cfg_options)
     if args.val:
         use_validation(cfg)
+    if cfg.get('test_dataloader') is None:
+        raise InputError(
+            f"'{config}' has no test set, whose persons could be drawn: give "
+            'it a target that has identities.'
+        )
     cfg.model.amp = args.amp
     return cfg, checkpoint
 

@@ -41,6 +41,22 @@ class PseudoLabelHook(Hook):
         self.quality = quality
         self._person_ids: dict[str, Tensor] = {}
 
+    def before_train(self, runner) -> None:
+        """Read the labels that the quality is measured with.
+
+        Raises:
+            InputError: If nobody knows the persons of the images.
+        """
+        if not self.quality:
+            return
+        algorithm = algorithm_of(runner)
+        dataset = runner.train_loop.dataset
+        for domain in dataset.domains:
+            if algorithm.cluster_labels(domain) is not None:
+                self._person_ids[domain] = torch.from_numpy(
+                    dataset.labelled(domain).person_ids(domain)
+                )
+
     def before_train_epoch(self, runner) -> None:
         """Let the algorithm prepare the epoch, if it is its turn."""
         loop = runner.train_loop
@@ -53,7 +69,7 @@ class PseudoLabelHook(Hook):
                 labels = algorithm.cluster_labels(domain)
                 values = cluster_counts(labels)
                 if labels is not None and self.quality:
-                    values |= self._quality(runner, domain, labels.cpu())
+                    values |= self._quality(domain, labels.cpu())
                 for name, value in values.items():
                     runner.message_hub.update_scalar(f'train/{name}', value)
                 if values:
@@ -62,13 +78,8 @@ class PseudoLabelHook(Hook):
                         f'Pseudo-labels of the {domain}: {", ".join(shown)}'
                     )
 
-    def _quality(self, runner, domain: str, labels: Tensor) -> dict:
+    def _quality(self, domain: str, labels: Tensor) -> dict:
         """How well the labels fit the persons, whom nobody else sees."""
-        if domain not in self._person_ids:
-            dataset = runner.train_loop.dataset.labelled(domain)
-            self._person_ids[domain] = torch.from_numpy(
-                dataset.person_ids(domain)
-            )
         found = cluster_quality(labels, self._person_ids[domain])
         found['cluster_purity'] = found.pop('purity')
         return found

@@ -10,9 +10,36 @@ from mmreid.structures import FeatureSet, Stage
 from ..extraction import extract
 from .staged_train_loop import StagedTrainLoop
 
-# Iterations of a stage, each an epoch: the first epoch may mine no pairs.
+# Iterations of a stage, of its first and of its last epoch: there may be
+# losses and pairs that the first does not have.
 NUM_ITERS = 2
 NUM_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trial(Stage):
+    """A stage of :data:`NUM_ITERS` epochs, each an iteration.
+
+    Attributes:
+        last_epoch (int): That of the stage which is tried, which the last
+            iteration stands for.
+    """
+
+    last_epoch: int = 0
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the stage which is tried."""
+        return self.last_epoch + 1
+
+    def epoch(self, iteration: int) -> int:
+        """Epoch within the stage, from 0."""
+        last = iteration == self.end - 1
+        return self.last_epoch if last else 0
+
+    def epoch_end(self, iteration: int) -> int:
+        """Iteration before which the epoch of ``iteration`` ends."""
+        return iteration + 1
 
 
 class _Part(Subset):
@@ -44,13 +71,16 @@ class TrialLoop(StagedTrainLoop):
         whole = super()._parse(stages)
         self._lengths = {stage.name: stage.length for stage in whole}
         return [
-            dataclasses.replace(
-                stage,
-                begin=NUM_ITERS * number,
-                end=NUM_ITERS * (number + 1),
-                epoch_length=1,
-                first_epoch=NUM_ITERS * number,
-                val_interval=0,
+            _Trial(
+                **dict(
+                    vars(stage),
+                    begin=NUM_ITERS * number,
+                    end=NUM_ITERS * (number + 1),
+                    epoch_length=1,
+                    first_epoch=NUM_ITERS * number,
+                    val_interval=0,
+                ),
+                last_epoch=stage.num_epochs - 1,
             )
             for number, stage in enumerate(whole)
         ]

@@ -74,6 +74,10 @@ class BaseReID(BaseModel):
     """Prefixes of what belongs to the identities of a training, such as
     'classifier': where it does not fit it is dropped, and said so."""
 
+    fresh_parts: Sequence[str] = ()
+    """Prefixes of what keeps its initial value where a checkpoint lacks it,
+    such as a neck's exponent, and said so."""
+
     def __init__(
         self,
         backbone: dict,
@@ -429,7 +433,16 @@ class BaseReID(BaseModel):
                 f'{type(self).__name__} keeps its own.',
                 logger='current',
             )
-        own = {k: v for k, v in own.items() if k not in dropped}
+        kept = [
+            k for k in own if is_in(k, self.fresh_parts) and k not in found
+        ]
+        if kept:
+            print_log(
+                f'The checkpoint lacks {", ".join(kept)}; '
+                f'{type(self).__name__} keeps its own.',
+                logger='current',
+            )
+        own = {k: v for k, v in own.items() if k not in {*dropped, *kept}}
         found = {k: v for k, v in found.items() if k not in dropped}
         missing = [
             k
@@ -465,7 +478,9 @@ class BaseReID(BaseModel):
         Only where the rest belongs to the identities of a training.
         """
         fresh = tuple(f'{prefix}.' for prefix in self.fresh_heads)
-        optional = tuple(f'{prefix}.' for prefix in self.stage_state)
+        optional = tuple(
+            f'{prefix}.' for prefix in (*self.stage_state, *self.fresh_parts)
+        )
         if any(k.startswith('backbone.') for k in state_dict) or not all(
             k.startswith(('backbone.', *fresh, *optional)) for k in own
         ):

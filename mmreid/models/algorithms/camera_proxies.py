@@ -1,4 +1,7 @@
+import logging
+
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid.registry import MODELS
@@ -60,6 +63,15 @@ class CameraProxies(ClusterReID):
     def check(self, stages, dataset) -> None:
         """See :meth:`ClusterReID.check`; room for a proxy of each image."""
         super().check(stages, dataset)
+        for stage in stages:
+            if self.inter_epoch >= stage.num_epochs:
+                print_log(
+                    f'loss_inter never begins: inter_epoch is '
+                    f'{self.inter_epoch}, counted from 0, and the stage '
+                    f'{stage.name!r} has {stage.num_epochs} epochs.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
         self.proxies.allocate(len(dataset.domains['target']))
 
     def count_groups(self, labels: Tensor, target: FeatureSet) -> int:

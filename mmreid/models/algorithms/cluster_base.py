@@ -61,6 +61,8 @@ class ClusterReID(BaseReID):
     groups = 'clusters'
     # A BNNeck of another training fits; the rest is Baseline's and MAR's.
     fresh_heads = ('bn_neck', 'classifier', 'head', 'miner', 'references')
+    # GeM's exponent, which a method that takes the mean has not.
+    fresh_parts = ('neck',)
 
     def __init__(
         self,
@@ -168,17 +170,21 @@ class ClusterReID(BaseReID):
     def _cluster(self, target: FeatureSet) -> Tensor:
         """Labels of the first process, or its error, on every one."""
         labels = torch.full((len(target),), -1, device=target.features.device)
-        failed: list[InputError | None] = [None]
+        failed = None
         if is_main_process():
             try:
                 if self.camera_mean:
                     target = center_cameras(target)
                 labels.copy_(self.clusterer(target))
-            except InputError as error:
-                failed = [error]
-        broadcast_object_list(failed)
-        if failed[0]:
-            raise failed[0]
+            except Exception as error:
+                failed = error
+        # Whatever it is: the others would wait for labels.
+        message = [None if failed is None else str(failed)]
+        broadcast_object_list(message)
+        if failed is not None:
+            raise failed
+        if message[0] is not None:
+            raise InputError(message[0])
         broadcast(labels)
         if isinstance(self.clusterer, nn.Module):
             for buffer in self.clusterer.buffers():

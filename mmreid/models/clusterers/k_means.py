@@ -17,9 +17,17 @@ class KMeans:
     Args:
         num_clusters (int): Clusters.
         seed (int): Of the first centres. Defaults to 0.
+
+    Raises:
+        InputError: If ``num_clusters`` is no whole number.
     """
 
     def __init__(self, num_clusters: int, seed: int = 0) -> None:
+        if not isinstance(num_clusters, int):
+            raise InputError(
+                'num_clusters of KMeans must be a whole number, but is '
+                f'{num_clusters!r}.'
+            )
         self.num_clusters = num_clusters
         self.seed = seed
 

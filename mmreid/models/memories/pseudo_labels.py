@@ -25,11 +25,6 @@ class PseudoLabels(nn.Module):
         self.labels = self.labels.new_full((num_images,), -1)
         self.epoch.fill_(-1)
 
-    @property
-    def num_clusters(self) -> int:
-        """int: Number of different labels, if they are numbered from 0."""
-        return int(self.labels.max()) + 1
-
     @torch.no_grad()
     def assign(self, labels: Tensor, epoch: int) -> None:
         """Take the labels of an epoch: on every rank those of the first.
