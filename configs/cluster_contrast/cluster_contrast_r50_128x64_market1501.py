@@ -1,5 +1,5 @@
 # cluster_contrast_r50_256x128_market1501.py for two CPU cores (use --amp):
-# 128x64 images, batches of 64, a tenth of the images.
+# 128x64 images, batches of 64, a thirteenth of the images.
 _base_ = 'cluster_contrast_r50_256x128_market1501.py'
 
 pipeline = [
