@@ -96,7 +96,7 @@ def test_the_evaluation_page(folder):
 
 def test_the_config_page(folder):
     """It shows what is in the config, and its variants are what it says."""
-    bases, stages, reading, variant, adam, row = blocks_of('config.md')
+    bases, stages, reading, variant, adam, size, row = blocks_of('config.md')
     main = 'mmreid::mar/mar_msmt_market.py'
     assert bases in Path(locate_config(main)).read_text()
     namespace = {}
@@ -107,7 +107,7 @@ def test_the_config_page(folder):
     for name, stage in shown['stages'].items():
         for key in ('batch_size', 'max_epochs'):
             assert stage[key] == cfg.train_cfg.stages[name][key]
-    for block in (variant, adam):
+    for block in (variant, adam, size):
         name = re.match(r'# (\w+\.py)\n', block)[1]
         (folder / name).write_text(block)
     changed = read_config('my_variant.py')
@@ -120,6 +120,12 @@ def test_the_config_page(folder):
     stage = read_config('my_adam.py').train_cfg.stages.main
     assert stage.optim_wrapper == dict(optimizer=dict(type='Adam', lr=2e-4))
     assert stage.max_epochs == cfg.train_cfg.stages.main.max_epochs
+    changed = read_config('my_size.py')
+    for part in ('train', 'test'):
+        pipeline = changed[f'{part}_dataloader'].dataset.pipeline
+        assert pipeline[1].scale == (128, 256)
+    assert len(changed.visualizer.vis_backends) == 2
+    assert 'val_dataloader' not in changed
     exec(row, namespace)
     demo = Path(locate_config('mmreid::mar/mar_demo.py'))
     table = demo.with_name('table.py')
