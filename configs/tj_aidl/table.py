@@ -116,7 +116,7 @@ rows = {
     # docs/reproduction/tj_aidl.md numbers the hypotheses.
     'long-adaptation': dict(
         title='hypothesis 4: 4,000 iterations of adaptation at 6e-4',
-        configs=small,
+        configs=[*small, *osnet, 'tj_aidl_demo.py'],
         after='joint',
         train_cfg=dict(
             stages=dict(
