@@ -65,4 +65,4 @@ $(DOCS_STAMP): $(STAMP) requirements/docs.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) work_dirs build *.egg-info
+	rm -rf $(VENV) build *.egg-info  # work_dirs has trainings: not here

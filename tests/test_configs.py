@@ -23,6 +23,7 @@ from mmreid.utils import (
     ranking_metric,
     read_config,
 )
+from mmreid.utils.config_check import check_config
 from mmreid.utils.experiment import load_experiment
 
 FILES = sorted(
@@ -756,6 +757,14 @@ def test_without_a_target(child):
     with pytest.raises(ValueError, match='has no test set'):
         ranking_evaluators(Config(dict(test_evaluator=None)))
     assert ranking_metric(Config(dict(test_evaluator=None))) == 'cosine'
+    # Of a target whose test is left out the features have a metric, too.
+    base = 'tj_aidl/tj_aidl_market_viper'
+    options = {'target.type': 'ReIDFolder', 'target.data_root': 'crops'}
+    cfg = read_config(f'mmreid::{base}.py', options)
+    assert 'test_evaluator' not in cfg
+    assert ranking_metric(cfg) == 'euclidean'
+    check_config(cfg)
+    assert ranking_metric(cfg) == 'euclidean'
     # Nothing to derive: a config of one's own.
     cfg = Config(dict(test_dataloader=dict(dataset=dict(x=1))))
     derive_domains(cfg)

@@ -9,9 +9,12 @@ import argparse
 import os
 import sys
 
-from mmengine.config import DictAction
-
-from mmreid.utils import exit_with_message, read_config
+from mmreid.utils import (
+    OptionAction,
+    exit_with_message,
+    read_config,
+    whole_number,
+)
 from mmreid.utils.files import write_json
 
 
@@ -27,11 +30,13 @@ def parse_args() -> argparse.Namespace:
         'or a folder of images, the first folders in which are the cameras',
     )
     parser.add_argument(
-        '--threads', type=int, help='that read (default: one per core)'
+        '--threads',
+        type=whole_number(1),
+        help='that read (default: one per core)',
     )
     parser.add_argument('--out', help='write the report to this JSON file')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
+        '--cfg-options', nargs='+', action=OptionAction, default={}
     )
     return parser.parse_args()
 

@@ -17,7 +17,13 @@ from mmreid.errors import InputError
 from mmreid.evaluation import center_cameras
 from mmreid.evaluation.functional import unit_vectors
 from mmreid.structures import FeatureSet
-from mmreid.utils import config_parser, exit_with_message, load_config
+from mmreid.utils import (
+    checkpoint_path,
+    config_parser,
+    exit_with_message,
+    load_config,
+    whole_number,
+)
 from mmreid.utils.files import whole_file
 
 
@@ -25,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__)
     parser.add_argument(
         'checkpoint',
+        type=checkpoint_path,
         help="path of a checkpoint, or 'none': the weights that the config "
         'starts from',
     )
@@ -33,9 +40,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', required=True, help='.npz file to write')
     parser.add_argument(
-        '--batch-size', type=int, help="default: the config's test_dataloader"
+        '--batch-size',
+        type=whole_number(1),
+        help="default: the config's test_dataloader",
     )
-    parser.add_argument('--workers', type=int, default=0, help='that load')
+    parser.add_argument(
+        '--workers', type=whole_number(0), default=0, help='that load'
+    )
     parser.add_argument('--device', help='default: a GPU if there is one')
     parser.add_argument(
         '--camera-mean',
@@ -107,7 +118,7 @@ def main() -> None:
     cfg = load_config(args)
     inferencer = ReIDInferencer(
         cfg,
-        None if args.checkpoint == 'none' else args.checkpoint,
+        args.checkpoint,
         args.device,
         args.batch_size
         or cfg.get('test_dataloader', {}).get('batch_size', 128),

@@ -43,13 +43,20 @@ from mmreid.utils import (
     ranking_evaluators,
     read_config,
     use_validation,
+    whole_number,
 )
 from mmreid.utils.checkpoint import RESUMABLE, files_of
 from mmreid.utils.experiment import Cell, Experiment, load_experiment
 from mmreid.utils.files import whole_file, write_json
 from mmreid.utils.package_files import CONFIGS
 from mmreid.utils.provenance import provenance
-from mmreid.utils.record import OF_LINE, digest, statistics, update_record
+from mmreid.utils.record import (
+    OF_LINE,
+    digest,
+    read_record,
+    statistics,
+    update_record,
+)
 from mmreid.utils.work_dir import keep, portable
 
 TOOLS = osp.dirname(osp.abspath(__file__))
@@ -76,7 +83,9 @@ def parse_args() -> argparse.Namespace:
         metavar='PATTERN',
         help="only these lines, by title or row, e.g. MAR 'wo_*'",
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument(
+        '--seeds', nargs='+', type=whole_number(0), default=[0]
+    )
     parser.add_argument(
         '--val',
         action='store_true',
@@ -85,14 +94,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true')
     parser.add_argument(
         '--jobs',
-        type=int,
+        type=whole_number(1),
         default=1,
         help='how many trainings at once, which share the cores',
     )
     parser.add_argument('--work-dir', default='work_dirs/reproduce')
     parser.add_argument(
         '--drawing-seed',
-        type=int,
+        type=whole_number(0),
         default=DRAWING_SEED,
         help='of the embedded pedestrians; settings were chosen on 0',
     )
@@ -951,6 +960,14 @@ def markdown(experiment: Experiment, plan: Plan, lines: list[dict]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
+def recorded_name(experiment: Experiment, args: argparse.Namespace) -> dict:
+    """What a record is of."""
+    return dict(
+        experiment=experiment.name + '_val' * args.val,
+        config=experiment.config,
+    )
+
+
 def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
     """A table without what only this machine knows."""
     args, shown = plan.args, experiment.columns
@@ -963,9 +980,8 @@ def recorded(experiment: Experiment, plan: Plan, lines: list[dict]) -> dict:
         command += ['--cfg-options', *args.cfg_options]
     cfg = plan.scored(plan.main)
     return dict(
-        experiment=experiment.name + '_val' * args.val,
+        recorded_name(experiment, args),
         title=experiment.title,
-        config=experiment.config,
         ap=ranking_evaluators(cfg)[0].get('ap', 'standard'),
         command=' '.join(command),
         lines=[
@@ -1020,7 +1036,15 @@ def report(
 
 def main() -> None:
     args = parse_args()
+    repeated = [s for s in args.seeds if args.seeds.count(s) > 1]
+    if repeated:
+        raise InputError(
+            f'--seeds names {repeated[0]} more than once: a seed counts once.'
+        )
     experiment = read_experiment(args)
+    if args.record:
+        # Now, and not when hours have been trained.
+        read_record(args.record, recorded_name(experiment, args))
     plan = Plan(experiment, args, *draw(experiment, args))
     if args.list:
         for cell, row in experiment.cells:

@@ -36,6 +36,7 @@ from mmreid.utils import (
     is_first_process,
     load_config,
     ranking_evaluators,
+    whole_number,
 )
 from mmreid.utils.checkpoint import RESUMABLE, files_of
 from mmreid.utils.files import write_json
@@ -56,9 +57,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--splits', type=int, default=10, help='how many')
     parser.add_argument(
-        '--split-seed', type=int, default=0, help='of the splits'
+        '--split-seed', type=whole_number(0), default=0, help='of the splits'
     )
-    parser.add_argument('--seed', type=int, help='of each training')
+    parser.add_argument(
+        '--seed', type=whole_number(0), help='of each training'
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         '--no-adapt',

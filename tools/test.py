@@ -48,8 +48,10 @@ def main() -> None:
     # Not at the top: --help need not wait for it.
     from mmengine.dist import is_main_process
 
+    from mmreid.apis.init_model import measure_images
     from mmreid.datasets.fingerprint import fingerprint
     from mmreid.engine import ReIDRunner
+    from mmreid.engine.hooks.utils import algorithm_of
     from mmreid.evaluation.metrics import ReIDMetric
 
     cfg = load_config(args)
@@ -74,6 +76,7 @@ def main() -> None:
     # Of a config that an earlier version left in a work dir.
     cfg.default_hooks.setdefault('camera_mean', dict(type='CameraMeanHook'))
     # Nothing of the training is needed, its data sets least of all.
+    training = cfg.get('train_dataloader')
     for key in (
         'train_dataloader',
         'train_cfg',
@@ -89,6 +92,7 @@ def main() -> None:
     if not cfg.load_from:
         # MMEngine does it for a training only.
         runner._init_model_weights()
+        measure_images(algorithm_of(runner), training)
     metrics = runner.test()
     if args.out and is_main_process():
         lengths = [

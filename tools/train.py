@@ -7,6 +7,7 @@ from mmreid.utils import (
     exit_with_message,
     is_first_process,
     load_config,
+    whole_number,
 )
 
 
@@ -29,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='try two iterations of every stage, and stop; leaves nothing',
     )
-    parser.add_argument('--seed', type=int, help='seed of the run')
+    parser.add_argument('--seed', type=whole_number(0), help='seed of the run')
     return parser.parse_args()
 
 

@@ -10,7 +10,7 @@ import argparse
 import os.path as osp
 
 from mmreid.errors import InputError
-from mmreid.utils import exit_with_message
+from mmreid.utils import exit_with_message, whole_number
 from mmreid.utils.files import write_json
 from mmreid.utils.provenance import provenance
 
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         'JSON file (of several draws, the first)',
     )
     parser.add_argument(
-        '--neighbours', type=int, default=10, help='in --per-query'
+        '--neighbours', type=whole_number(1), default=10, help='in --per-query'
     )
     parser.add_argument(
         '--roc',

@@ -7,20 +7,26 @@ from .config import (
     unknown_row,
 )
 from .run import (
+    OptionAction,
     add_model_arguments,
+    checkpoint_path,
     config_parser,
     exit_with_message,
     image_pipeline,
     is_first_process,
     load_config,
+    model_config,
     ranking_evaluators,
     ranking_metric,
     use_validation,
+    whole_number,
 )
 
 __all__ = [
+    'OptionAction',
     'Row',
     'add_model_arguments',
+    'checkpoint_path',
     'config_parser',
     'derive_domains',
     'exit_with_message',
@@ -29,9 +35,11 @@ __all__ = [
     'load_config',
     'load_row',
     'load_table',
+    'model_config',
     'ranking_evaluators',
     'ranking_metric',
     'read_config',
     'unknown_row',
     'use_validation',
+    'whole_number',
 ]

@@ -119,8 +119,20 @@ def derive_domains(cfg: Config) -> None:
         if labelled and (split == 'test' or target.get('val_identities')):
             _place(loader, 'dataset', target, split=split)
         else:
+            if split == 'test':
+                _keep_metric(cfg)
             for part in ('dataloader', 'evaluator', 'cfg'):
                 cfg.pop(f'{split}_{part}', None)
+
+
+def _keep_metric(cfg: Config) -> None:
+    """Note the metric of a test that is left out: features have one."""
+    evaluators = cfg.get('test_evaluator') or []
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    for evaluator in evaluators:
+        if evaluator.get('metric'):
+            cfg.retrieval_metric = evaluator['metric']
 
 
 def _place(parent: dict, key: str, dataset: dict, **role: object) -> None:

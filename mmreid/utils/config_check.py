@@ -18,6 +18,7 @@ from mmreid.errors import InputError
 TOP_LEVEL = (
     *('runner_type', 'custom_imports', 'compile', 'activation_checkpointing'),
     *('model_wrapper_cfg', 'sync_bn', 'find_unused_parameters'),
+    'retrieval_metric',  # of the test that a target without labels lacks
 )
 # Of these the tools make others as they read a config.
 DERIVED = ('source', 'target')

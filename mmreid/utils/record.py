@@ -51,16 +51,7 @@ def update_record(path: str, table: dict) -> None:
             made with other settings.
     """
     lines = [dict(line) for line in table['lines'] if line['seeds']]
-    if osp.isfile(path):
-        with open(path, encoding='utf-8') as file:
-            record = json.load(file)
-        for key in ('experiment', 'config'):
-            if record.get(key) != table[key]:
-                raise InputError(
-                    f"--record: '{path}' is of the {key} "
-                    f"'{record.get(key)}', not of '{table[key]}'."
-                )
-        lines = _merged(path, record['lines'], lines)
+    lines = _merged(path, read_record(path, table), lines)
     for line in lines:
         columns = line['metrics'][0]
         line['mean'], line['std'] = {}, {}
@@ -72,6 +63,36 @@ def update_record(path: str, table: dict) -> None:
     if seeds not in ([], [0]):  # 0 is what the tool takes by itself
         command += f' --seeds {" ".join(map(str, seeds))}'
     write_json(dict(table, command=command, lines=lines), path)
+
+
+def read_record(path: str, table: dict) -> list[dict]:
+    """The lines of a record, none if it is not there.
+
+    Args:
+        path (str): The record.
+        table (dict): ``experiment`` and ``config`` that it must be of.
+
+    Raises:
+        InputError: If it is of another table, or no record.
+    """
+    if not osp.isfile(path):
+        return []
+    try:
+        with open(path, encoding='utf-8') as file:
+            record = json.load(file)
+        lines = list(record['lines'])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"--record: '{path}' is no record of tools/reproduce.py: name "
+            'another file.'
+        ) from error
+    for key in ('experiment', 'config'):
+        if record.get(key) != table[key]:
+            raise InputError(
+                f"--record: '{path}' is of the {key} "
+                f"'{record.get(key)}', not of '{table[key]}'."
+            )
+    return lines
 
 
 def _merged(path: str, old: list[dict], new: list[dict]) -> list[dict]:

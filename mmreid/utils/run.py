@@ -3,14 +3,53 @@ import atexit
 import contextlib
 import os
 import os.path as osp
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mmengine.config import Config, DictAction
 
 from mmreid.errors import InputError
 
 from .config import read_config
+
+
+class OptionAction(DictAction):
+    """``--cfg-options``: KEY=VALUE, of which a wrong one is said so."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Read the settings."""
+        for text in values:
+            if not text.partition('=')[0] or '=' not in text:
+                parser.error(
+                    f"{option_string}: '{text}' is no KEY=VALUE; settings "
+                    'stand last, without spaces around the =.'
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """The ``type`` of an argument that must not be below ``least``."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r'-?\d+', text) or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f'must be a whole number, {least} or more, got {text!r}'
+            )
+        return int(text)
+
+    return parse
+
+
+def checkpoint_path(text: str) -> str | None:
+    """The ``type`` of a checkpoint that may be ``'none'``."""
+    return None if text == 'none' else text
 
 
 def config_parser(description: str) -> argparse.ArgumentParser:
@@ -33,7 +72,7 @@ def config_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help='settings that replace those of the config, key=value, e.g. '
         'train_cfg.stages.main.max_epochs=4 model.loss_cml.loss_weight=0',
@@ -65,7 +104,7 @@ def add_model_arguments(
             has none.
     """
     parser.add_argument('config', help=f'{config}, or CONFIG.py:ROW')
-    parser.add_argument('checkpoint', help=checkpoint)
+    parser.add_argument('checkpoint', help=checkpoint, type=checkpoint_path)
     if val:
         parser.add_argument('--val', action='store_true', help=val)
     parser.add_argument(
@@ -75,8 +114,32 @@ def add_model_arguments(
     )
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}
+        '--cfg-options', nargs='+', action=OptionAction, default={}
     )
+
+
+def model_config(
+    args: argparse.Namespace, config: str | None = None
+) -> Config:
+    """The config that the arguments of :func:`add_model_arguments` ask for.
+
+    Args:
+        args (argparse.Namespace): The arguments.
+        config (str, optional): The path of another config. Defaults to None.
+
+    Raises:
+        InputError: See :func:`load_config`.
+    """
+    # Not at the top: it needs PyTorch.
+    from mmengine.registry import init_default_scope
+
+    from .config_check import check_config
+
+    cfg = read_config(config or args.config, args.cfg_options)
+    check_config(cfg, args.cfg_options)
+    cfg.model.amp = args.amp
+    init_default_scope(cfg.default_scope)
+    return cfg
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -145,9 +208,12 @@ def ranking_evaluators(cfg: Config) -> list[dict]:
 
 
 def ranking_metric(cfg: Config) -> str:
-    """The metric by which a config ranks features, 'cosine' by default."""
+    """The metric by which a config ranks features, 'cosine' by default.
+
+    Of a target without labels, whose test is left out, that of the test.
+    """
     if cfg.get('test_evaluator') is None:
-        return 'cosine'
+        return cfg.get('retrieval_metric', 'cosine')
     metrics = [e.get('metric', 'cosine') for e in ranking_evaluators(cfg)]
     return metrics[0] if metrics else 'cosine'
 

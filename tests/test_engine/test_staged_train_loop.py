@@ -187,6 +187,31 @@ def test_stopping_keeps_no_stage(tiny_config, tmp_path):
             {f'{MAIN}__batch_size__target': 22},
             '22 images of the target domain, which has only 21',
         ),
+        *(
+            (
+                {f'{MAIN}__max_epochs': None, f'{MAIN}__{key}': value}
+                | {f'{MAIN}__max_iters': value if key == 'max_iters' else 3},
+                f"{key} of stage 'main' must be a whole number above 0, but",
+            )
+            for key, value in (
+                ('max_iters', 0),
+                ('max_iters', -5),
+                ('max_iters', 1.5),
+                ('epoch_length', -1),
+            )
+        ),
+        (
+            {f'{PRETRAIN}__max_epochs': 0},
+            "max_epochs of stage 'pretrain' must be a whole number above 0",
+        ),
+        (
+            {f'{MAIN}__batch_size__target': 0},
+            "batch_size.target of stage 'main' must be a whole number",
+        ),
+        (
+            {f'{MAIN}__batch_size': 8},
+            "batch_size of stage 'main' must be images per domain",
+        ),
     ],
 )
 def test_errors(tiny_config, changes, message):

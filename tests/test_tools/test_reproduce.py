@@ -611,3 +611,19 @@ def test_pictures_alone_get_the_files_that_are_theirs():
     ]
     assert 'target.data_root=W/embedded_4_smoke' in everywhere
     assert not any(option.startswith(key) for option in everywhere)
+
+
+@pytest.mark.parametrize('content', ['[]', 'no JSON', '{"lines": []}'])
+def test_a_wrong_record_is_refused_before_training(run, tmp_path, content):
+    record = tmp_path / 'record.json'
+    record.write_text(content)
+    status, output, called = run('table-1', '--record', record)
+    assert status == 1 and "--record: '" in output
+    assert not called
+    assert record.read_text() == content
+
+
+def test_a_seed_counts_once(run):
+    status, output, called = run('table-1', '--seeds', '1', '1')
+    assert status == 1 and '--seeds names 1 more than once' in output
+    assert not called

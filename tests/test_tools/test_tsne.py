@@ -60,7 +60,7 @@ def test_panels(files, run, tmp_path, capsys):
     other = tmp_path / 'other.py'
     other.write_text(
         "_base_ = 'tiny.py'\ntest_evaluator = [dict(type='DumpResults', "
-        "out_file_path='x.pkl'), dict(_delete_=True, type='ReIDMetric', "
+        "out_file_path='x.pkl'), dict(type='ReIDMetric', "
         "metric='euclidean')]\n"
     )
     out = tmp_path / 'out.png'

@@ -7,7 +7,6 @@ checkpoint and crops, but no source. Writes a checkpoint.
 import argparse
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint, set_random_seed
 from torch.utils.data import Dataset
 
@@ -19,7 +18,8 @@ from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
     image_pipeline,
-    read_config,
+    model_config,
+    whole_number,
 )
 from mmreid.utils.checkpoint import WHOLE_FILES
 
@@ -35,11 +35,13 @@ def parse_args() -> argparse.Namespace:
         "images of the config's target",
     )
     parser.add_argument(
-        '--batch-size', type=int, help='default: 64, or all if they are less'
+        '--batch-size',
+        type=whole_number(2),
+        help='default: 64, or all if they are less',
     )
     parser.add_argument(
         '--seed',
-        type=int,
+        type=whole_number(0),
         default=0,
         help='of the order, and of weights that are drawn',
     )
@@ -62,13 +64,10 @@ def images_of(cfg: Config, paths: list[str] | None) -> Dataset:
 
 def main() -> None:
     args = parse_args()
-    cfg = read_config(args.config, args.cfg_options)
-    cfg.model.amp = args.amp
-    init_default_scope(cfg.default_scope)
+    cfg = model_config(args)
     images = images_of(cfg, args.images)
-    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
     set_random_seed(args.seed)
-    model = init_model(cfg, checkpoint, args.device)
+    model = init_model(cfg, args.checkpoint, args.device)
     adapt_bn(
         model,
         images,

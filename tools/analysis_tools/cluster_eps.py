@@ -16,7 +16,6 @@ import argparse
 
 import numpy as np
 import torch
-from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmreid.apis import extract, init_model, target_images
@@ -26,7 +25,7 @@ from mmreid.models import ClusterReID, JaccardDBSCAN, SelfPacedDBSCAN
 from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
-    read_config,
+    model_config,
 )
 from mmreid.utils.files import write_json
 from mmreid.utils.tables import print_table
@@ -112,11 +111,8 @@ def main() -> None:
     wrong = [eps for eps in args.eps if not 0 < eps < 1]
     if wrong:
         raise InputError(f'--eps must be in (0, 1), but is {wrong[0]:g}.')
-    cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.default_scope)
-    cfg.model.amp = args.amp
-    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
-    model = init_model(cfg, checkpoint, args.device)
+    cfg = model_config(args)
+    model = init_model(cfg, args.checkpoint, args.device)
     clusterer = getattr(model, 'clusterer', None)
     if isinstance(clusterer, SelfPacedDBSCAN):
         clusterer = clusterer.dbscan

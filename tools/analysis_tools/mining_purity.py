@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.registry import init_default_scope
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -22,7 +21,8 @@ from mmreid.models import MAR, SoftMultilabelMiner, kth_largest_agreement
 from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
-    read_config,
+    model_config,
+    whole_number,
 )
 from mmreid.utils.files import write_json
 from mmreid.utils.tables import print_table
@@ -69,18 +69,17 @@ def parse_args() -> argparse.Namespace:
         help='scales s on the cosines (default: 10 30)',
     )
     parser.add_argument('--batches', type=int, default=40)
-    parser.add_argument('--seed', type=int, default=0, help='of the batches')
+    parser.add_argument(
+        '--seed', type=whole_number(0), default=0, help='of the batches'
+    )
     parser.add_argument('--out', help='write the table to this JSON file')
     return parser.parse_args()
 
 
 def build(args: argparse.Namespace) -> tuple:
     """The model, the labelled target's features, the size of batches."""
-    cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.default_scope)
-    cfg.model.amp = args.amp
-    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
-    model = init_model(cfg, checkpoint, args.device)
+    cfg = model_config(args)
+    model = init_model(cfg, args.checkpoint, args.device)
     data = cfg.train_dataloader.dataset
     stage = cfg.train_cfg.stages.get('main', dict(batch_size={}))
     batch_size = stage['batch_size'].get('target')

@@ -16,7 +16,6 @@ import os.path as osp
 import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
-from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmreid.apis import init_model, target_images
@@ -27,7 +26,7 @@ from mmreid.registry import DATASETS
 from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
-    read_config,
+    model_config,
     use_validation,
 )
 from mmreid.visualization import AttributedImage, draw_attributes
@@ -127,9 +126,7 @@ def main() -> None:
     args = parse_args()
     if args.num < 1:
         raise InputError(f'--num must be 1 or more, got {args.num}.')
-    cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.default_scope)
-    cfg.model.amp = args.amp
+    cfg = model_config(args)
     model = init_model(cfg, args.checkpoint, args.device)
     if not isinstance(model, AttributeReID):
         raise InputError(

@@ -8,7 +8,6 @@ import argparse
 import os.path as osp
 
 import torch
-from mmengine.registry import init_default_scope
 
 from mmreid.apis import extract, init_model
 from mmreid.errors import InputError
@@ -17,9 +16,10 @@ from mmreid.registry import DATASETS
 from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
+    model_config,
     ranking_metric,
-    read_config,
     use_validation,
+    whole_number,
 )
 from mmreid.visualization import draw_rank_list
 
@@ -30,27 +30,28 @@ def parse_args() -> argparse.Namespace:
         parser, val='show validation identities rather than the test set'
     )
     parser.add_argument('--out', required=True, help='picture to write')
-    parser.add_argument('--num', type=int, default=8, help='of queries')
-    parser.add_argument('--neighbours', type=int, default=10, help='of each')
+    parser.add_argument(
+        '--num', type=whole_number(1), default=8, help='of queries'
+    )
+    parser.add_argument(
+        '--neighbours', type=whole_number(1), default=10, help='of each'
+    )
     parser.add_argument('--title', help='headline (default: the config)')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = model_config(args)
     if args.val:
         use_validation(cfg)
-    if 'test_dataloader' not in cfg:
+    if cfg.get('test_dataloader') is None:
         raise InputError(
             f"'{args.config}' has no test set, so there is no query; of "
             'images without labels, ReIDInferencer.draw shows the nearest.'
         )
-    cfg.model.amp = args.amp
-    init_default_scope(cfg.default_scope)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
-    model = init_model(cfg, checkpoint, args.device)
+    model = init_model(cfg, args.checkpoint, args.device)
     images = extract(
         model, dataset, batch_size=cfg.test_dataloader.batch_size
     ).to('cpu')

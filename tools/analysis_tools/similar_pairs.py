@@ -12,7 +12,6 @@ import argparse
 import os.path as osp
 
 import torch
-from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmreid.apis import extract, init_model, target_images
@@ -25,7 +24,7 @@ from mmreid.structures.feature_set import count_persons
 from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
-    read_config,
+    model_config,
 )
 from mmreid.visualization import SimilarPair, draw_similar_pairs
 
@@ -123,9 +122,7 @@ def main() -> None:
     args = parse_args()
     if args.num < 1:
         raise InputError(f'--num must be 1 or more, got {args.num}.')
-    cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.default_scope)
-    cfg.model.amp = args.amp
+    cfg = model_config(args)
     model = init_model(cfg, args.checkpoint, args.device)
     if not isinstance(model, MAR):
         raise InputError(

@@ -22,7 +22,6 @@ import os.path as osp
 
 import numpy as np
 import torch
-from mmengine.registry import init_default_scope
 from scipy import special, stats
 
 from mmreid.apis import extract, init_model, target_images
@@ -31,7 +30,7 @@ from mmreid.models import MAR
 from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
-    read_config,
+    model_config,
 )
 from mmreid.utils.files import write_json
 from mmreid.utils.tables import print_table
@@ -175,9 +174,7 @@ def histogram(row: dict, values: np.ndarray, edges: np.ndarray) -> Histogram:
 @torch.inference_mode()
 def main() -> None:
     args = parse_args()
-    cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.default_scope)
-    cfg.model.amp = args.amp
+    cfg = model_config(args)
     model = init_model(cfg, args.checkpoint, args.device)
     if not isinstance(model, MAR):
         raise InputError(

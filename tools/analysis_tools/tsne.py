@@ -13,7 +13,7 @@ import os.path as osp
 from collections import defaultdict
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmreid.apis import init_model
@@ -21,10 +21,13 @@ from mmreid.engine import extract
 from mmreid.errors import InputError
 from mmreid.registry import DATASETS
 from mmreid.utils import (
+    OptionAction,
+    checkpoint_path,
     exit_with_message,
+    model_config,
     ranking_metric,
-    read_config,
     use_validation,
+    whole_number,
 )
 from mmreid.visualization import draw_tsne, embed_tsne
 
@@ -50,7 +53,10 @@ def parse_args() -> argparse.Namespace:
         '--identities', type=int, default=10, help='how many persons'
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the choice of persons'
+        '--seed',
+        type=whole_number(0),
+        default=0,
+        help='of the choice of persons',
     )
     parser.add_argument('--out', default='tsne.png', help='picture to write')
     parser.add_argument(
@@ -63,19 +69,21 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='run the backbones in bfloat16, channels last',
     )
-    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--batch-size', type=whole_number(1), default=64)
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help='settings that replace those of every config, key=value',
     )
     return parser.parse_args()
 
 
-def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
+def load_panel(
+    entry: str, args: argparse.Namespace
+) -> tuple[Config, str | None]:
     """Config and checkpoint of one panel.
 
     Raises:
@@ -85,7 +93,7 @@ def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
     config, _, checkpoint = entry.rpartition(':')
     if '.py' not in config:
         config, checkpoint = args.config, entry
-    cfg = read_config(config, args.cfg_options)
+    cfg = model_config(args, config)
     if args.val:
         use_validation(cfg)
     if cfg.get('test_dataloader') is None:
@@ -93,8 +101,7 @@ def load_panel(entry: str, args: argparse.Namespace) -> tuple[Config, str]:
             f"'{config}' has no test set, whose persons could be drawn: give "
             'it a target that has identities.'
         )
-    cfg.model.amp = args.amp
-    return cfg, checkpoint
+    return cfg, checkpoint_path(checkpoint)
 
 
 def choose_persons(infos: list[dict], num: int, seed: int) -> list[int]:
@@ -124,6 +131,8 @@ def main() -> None:
     panels = [load_panel(entry, args) for entry in args.checkpoints]
     names = args.names or [
         osp.splitext(osp.join(*osp.abspath(path).split(osp.sep)[-2:]))[0]
+        if path
+        else 'the weights that the config starts from'
         for _, path in panels
     ]
     if len(names) != len(panels):

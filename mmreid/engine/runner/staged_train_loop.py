@@ -49,10 +49,30 @@ def _explain_lost_worker() -> Iterator[None]:
         ) from error
 
 
+LENGTH_KEYS = ('max_epochs', 'max_iters', 'epoch_length')
 STAGE_KEYS = (
     *('batch_size', 'max_epochs', 'max_iters', 'epoch_length', 'sampler'),
     *('optim_wrapper', 'param_scheduler', 'val_interval'),
 )
+
+
+def _check_lengths(name: str, cfg: dict, batch_size: object) -> None:
+    """Refuse a stage that would train nothing, or not end."""
+    values = {key: cfg.get(key) for key in LENGTH_KEYS}
+    if isinstance(batch_size, dict):
+        values |= {f'batch_size.{k}': num for k, num in batch_size.items()}
+    else:
+        raise InputError(
+            f'batch_size of stage {name!r} must be images per domain, such as '
+            f'dict(source=64), but is {batch_size!r}.'
+        )
+    for key, value in values.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value > 0):
+            raise InputError(
+                f'{key} of stage {name!r} must be a whole number above 0, '
+                f'but is {value!r}.'
+            )
 
 
 @LOOPS.register_module()
@@ -195,7 +215,8 @@ class StagedTrainLoop(BaseLoop):
                     f'Stage {name!r} must have a batch_size, such as '
                     'dict(source=64).'
                 )
-            batch_size = dict(cfg.pop('batch_size'))
+            batch_size = cfg.pop('batch_size')
+            _check_lengths(name, cfg, batch_size)
             # Made for what it checks, too.
             one_pass = DomainSampler(self._spans, batch_size, seed=0)
             sampler = dict(cfg.pop('sampler', {}))
