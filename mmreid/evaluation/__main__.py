@@ -10,7 +10,7 @@ import argparse
 import os.path as osp
 
 from mmreid.errors import InputError
-from mmreid.utils import exit_with_message, whole_number
+from mmreid.utils import exit_with_message, picture_path, whole_number
 from mmreid.utils.files import write_json
 from mmreid.utils.provenance import provenance
 
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--roc',
+        type=picture_path,
         metavar='PICTURE',
         help='draw the ROC and the histogram of distances, and print TPR@FPR '
         '(of several draws, the first)',

@@ -1,4 +1,5 @@
 import argparse
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -178,6 +179,14 @@ class Evaluation:
         if expand != int(expand) or expand < 0:
             raise InputError(
                 f'expand must be a number of neighbours, got {expand!r}.'
+            )
+        known = {*inspect.signature(KReciprocalDistance).parameters}
+        known -= {'query', 'gallery', 'metric'}
+        unknown = {*(rerank or {})} - known
+        if unknown:
+            raise InputError(
+                f'rerank has {min(unknown)!r}, but takes '
+                f'{", ".join(sorted(known))}.'
             )
         if camera_mean not in (None, *CAMERA_MEANS):
             raise InputError(

@@ -205,8 +205,11 @@ def _read(
             f"{name} of '{path}' cannot be read, the file is damaged "
             f'({error}): write it again.'
         ) from error
-    if array.dtype.kind not in kinds:
+    wide = array.dtype.kind == 'f' and array.dtype.itemsize > 8
+    if array.dtype.kind not in kinds or wide:
         raise InputError(
-            f"{name} of '{path}' must be {_KINDS[kinds]}, got {array.dtype}."
+            f"{name} of '{path}' must be {_KINDS[kinds]}"
+            f'{", of 64 bits at most" * wide}, got {array.dtype}.'
         )
-    return array
+    # PyTorch knows the machine's own order of bytes alone.
+    return array.astype(array.dtype.newbyteorder('='), copy=False)

@@ -13,6 +13,9 @@ from mmreid.errors import InputError
 
 from .config import read_config
 
+# Kinds that Matplotlib writes.
+PICTURES = ('.png', '.pdf', '.svg', '.jpg', '.jpeg')
+
 
 class OptionAction(DictAction):
     """``--cfg-options``: KEY=VALUE, of which a wrong one is said so."""
@@ -45,6 +48,15 @@ def whole_number(least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def picture_path(text: str) -> str:
+    """The ``type`` of a picture to write, of a kind that can be written."""
+    if not text.lower().endswith(PICTURES):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' must end with one of {', '.join(PICTURES)}"
+        )
+    return text
 
 
 def checkpoint_path(text: str) -> str | None:

@@ -87,8 +87,14 @@ def keep(content: dict, path: str, hint: str) -> None:
     if not osp.exists(path):
         write_json(content, path)
         return
-    with open(path, encoding='utf-8') as file:
-        found = json.load(file)
+    try:
+        with open(path, encoding='utf-8') as file:
+            found = dict(json.load(file))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"'{path}' is no settings of a run, a JSON object: remove it, or "
+            'name another --work-dir.'
+        ) from error
     differing = [k for k in content if content[k] != found.get(k)]
     if differing:
         raise InputError(

@@ -239,6 +239,15 @@ def test_statistics_measured_before_the_training(tiny_config):
             states[f'data_preprocessor.{name}'].flatten(),
             values.flip(0).float(),
         )
+    with pytest.raises(ValueError, match="domains has 'sorce', but the"):
+        numbers = dict(mean=(9, 9, 9), std=(9, 9, 9))
+        train(
+            tiny_config(
+                model__data_preprocessor=dict(
+                    **measured, domains=dict(sorce=numbers)
+                )
+            )
+        )
     with pytest.raises(ValueError, match="measured_on the domain 'goal'"):
         train(
             tiny_config(

@@ -5,7 +5,9 @@ import pytest
 import torch
 from sides import sides
 
+from mmreid.errors import InputError
 from mmreid.evaluation import (
+    Evaluation,
     KReciprocalDistance,
     evaluate,
     load_features,
@@ -190,6 +192,10 @@ def broken(arrays, change):
             'query_features .* must be floating point, got int64',
         ),
         (
+            dict(query_features=np.ones((12, 6), np.longdouble)),
+            'query_features .* of 64 bits at most',
+        ),
+        (
             dict(query_ids=np.ones(12)),
             'query_ids .* must be integers, got float64',
         ),
@@ -228,6 +234,28 @@ def test_bad_arrays(arrays, tmp_path, change, message):
     np.savez(file, **broken(arrays, change))
     with pytest.raises(ValueError, match=message):
         load_features(str(file))
+
+
+def test_another_order_of_bytes(arrays, tmp_path):
+    file, other = tmp_path / 'f.npz', tmp_path / 'other.npz'
+    np.savez(file, **arrays)
+    np.savez(
+        other,
+        **{
+            name: array.astype(array.dtype.newbyteorder('>'))
+            for name, array in arrays.items()
+        },
+    )
+    for ours, same in zip(
+        load_features(str(file)), load_features(str(other)), strict=True
+    ):
+        assert torch.equal(ours.features, same.features)
+        assert torch.equal(ours.person_id, same.person_id)
+
+
+def test_unknown_option_of_the_re_ranking():
+    with pytest.raises(InputError, match="rerank has 'k3', but takes chunk_s"):
+        Evaluation(rerank=dict(k1=5, k3=1))
 
 
 def test_bad_files(tmp_path, run):

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
+from mmreid.errors import InputError
+from mmreid.models import CameraReferences, SoftMultilabelMemory
 from mmreid.models.heads import ReferenceAgentHead
 
 IDS = [0, 4, 4, 2, 1, 3]
@@ -119,3 +121,26 @@ def test_agents_of_another_size(shape):
 def test_more_reference_persons_than_identities():
     with pytest.raises(ValueError, match='num_reference_persons=6'):
         head_of(num_reference_persons=6)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(scale='Auto'), "must be above 0, or 'auto', but is 'Auto'"),
+        (dict(scale=0), 'must be above 0'),
+        (dict(scale=-30), 'must be above 0'),
+        (dict(num_reference_persons=0), 'must be between 1 and 5'),
+        (dict(num_reference_persons=-1), 'must be between 1 and 5'),
+        (dict(num_reference_persons=6), 'must be between 1 and 5'),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(InputError, match=message):
+        ReferenceAgentHead(num_agents=5, in_channels=3, **options)
+
+
+def test_memories_out_of_range():
+    with pytest.raises(InputError, match=r'must be in \[0, 1\], but is 1.5'):
+        SoftMultilabelMemory(momentum=1.5)
+    with pytest.raises(InputError, match='must be above 0, but is 0'):
+        CameraReferences(momentum_scale=0)

@@ -18,7 +18,7 @@ from mmreid.errors import InputError
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
-from mmreid.utils import exit_with_message  # noqa: E402
+from mmreid.utils import exit_with_message, picture_path  # noqa: E402
 
 # Per cent; the first key of a group says that a log has it.
 GROUPS = [
@@ -97,7 +97,7 @@ def read_curves(path: str) -> dict[str, list[tuple[int, float]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('log', help='path of a scalars.json, or a work dir')
-    parser.add_argument('out', help='picture to write')
+    parser.add_argument('out', type=picture_path, help='picture to write')
     args = parser.parse_args()
     curves = read_curves(args.log)
     number = curves.pop('clusters', None)

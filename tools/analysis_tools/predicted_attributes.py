@@ -27,6 +27,7 @@ from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
     model_config,
+    picture_path,
     use_validation,
 )
 from mmreid.visualization import AttributedImage, draw_attributes
@@ -43,7 +44,9 @@ def parse_args() -> argparse.Namespace:
         'path of a checkpoint',
         'show validation identities rather than the test set',
     )
-    parser.add_argument('--out', required=True, help='picture to write')
+    parser.add_argument(
+        '--out', required=True, type=picture_path, help='picture to write'
+    )
     parser.add_argument(
         '--num', type=int, default=6, help='of persons, or of images'
     )

@@ -17,6 +17,7 @@ from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
     model_config,
+    picture_path,
     ranking_metric,
     use_validation,
     whole_number,
@@ -29,7 +30,9 @@ def parse_args() -> argparse.Namespace:
     add_model_arguments(
         parser, val='show validation identities rather than the test set'
     )
-    parser.add_argument('--out', required=True, help='picture to write')
+    parser.add_argument(
+        '--out', required=True, type=picture_path, help='picture to write'
+    )
     parser.add_argument(
         '--num', type=whole_number(1), default=8, help='of queries'
     )

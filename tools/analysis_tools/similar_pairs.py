@@ -25,6 +25,7 @@ from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
     model_config,
+    picture_path,
 )
 from mmreid.visualization import SimilarPair, draw_similar_pairs
 
@@ -42,7 +43,9 @@ def parse_args() -> argparse.Namespace:
         'path of a checkpoint',
         'show validation identities rather than the training images',
     )
-    parser.add_argument('--out', required=True, help='picture to write')
+    parser.add_argument(
+        '--out', required=True, type=picture_path, help='picture to write'
+    )
     parser.add_argument('--num', type=int, default=6, help='of pairs')
     parser.add_argument(
         '--ratio',

@@ -31,6 +31,7 @@ from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
     model_config,
+    picture_path,
 )
 from mmreid.utils.files import write_json
 from mmreid.utils.tables import print_table
@@ -70,6 +71,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         required=True,
+        type=picture_path,
         help='picture to write; the table goes beside it as .json',
     )
     parser.add_argument('--title', help='headline (default: the config)')

@@ -25,6 +25,7 @@ from mmreid.utils import (
     checkpoint_path,
     exit_with_message,
     model_config,
+    picture_path,
     ranking_metric,
     use_validation,
     whole_number,
@@ -58,7 +59,12 @@ def parse_args() -> argparse.Namespace:
         default=0,
         help='of the choice of persons',
     )
-    parser.add_argument('--out', default='tsne.png', help='picture to write')
+    parser.add_argument(
+        '--out',
+        default='tsne.png',
+        type=picture_path,
+        help='picture to write',
+    )
     parser.add_argument(
         '--val',
         action='store_true',

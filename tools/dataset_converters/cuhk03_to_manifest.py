@@ -159,6 +159,7 @@ def main() -> None:
     for row in rows:
         # Relative to the manifest, so that both can be moved together.
         row['path'] = os.path.relpath(row['path'], start)
+    os.makedirs(start, exist_ok=True)
     with open(args.out, 'w', encoding='utf-8', newline='') as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -262,6 +262,14 @@ class BaseReID(BaseModel):
                 )
             for name, labels in needed.items():
                 self._check_labels(stage.name, dataset.domains[name], labels)
+        # A config of one stage need not have the other's domain.
+        known = {*dataset.domains, 'source', 'target'}
+        wrong = {*getattr(self.data_preprocessor, 'domains', [])} - known
+        if wrong:
+            raise InputError(
+                f'model.data_preprocessor.domains has {min(wrong)!r}, but the '
+                f'training data has {[*dataset.domains]}.'
+            )
         measured_on = getattr(self.data_preprocessor, 'measured_on', None)
         if measured_on is not None:
             if measured_on not in dataset.domains:

@@ -31,6 +31,9 @@ class ReferenceAgentHead(BaseModule):
         init_cfg (dict, optional): Initialisation. ``Pretrained`` with the
             ``prefix`` of a network's classifier takes its rows as agents; a
             bias is left out. Defaults to None.
+
+    Raises:
+        InputError: If an option is out of its range.
     """
 
     def __init__(
@@ -43,12 +46,21 @@ class ReferenceAgentHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.num_agents = num_agents
-        self.num_reference_persons = num_reference_persons or num_agents
-        if self.num_reference_persons > num_agents:
+        if num_reference_persons is None:
+            num_reference_persons = num_agents
+        if not 1 <= num_reference_persons <= num_agents:
             raise InputError(
-                f'num_reference_persons={num_reference_persons} is more than '
-                f'the {num_agents} identities of the auxiliary set.'
+                f'num_reference_persons={num_reference_persons} must be '
+                f'between 1 and {num_agents}, the identities of the auxiliary '
+                'set.'
             )
+        number = isinstance(scale, int | float)
+        if scale != 'auto' and not (number and scale > 0):
+            raise InputError(
+                "scale of ReferenceAgentHead must be above 0, or 'auto', but "
+                f'is {scale!r}.'
+            )
+        self.num_reference_persons = num_reference_persons
         self.agents = nn.Parameter(torch.empty(num_agents, in_channels))
         nn.init.kaiming_uniform_(self.agents, a=math.sqrt(5))
         self.measures_scale = scale == 'auto'

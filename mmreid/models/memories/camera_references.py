@@ -21,10 +21,18 @@ class CameraReferences(nn.Module):
         momentum_scale (float): They move by ``B / momentum_scale`` of the
             way, B being the size of the whole batch, source and target.
             Defaults to 10000.
+
+    Raises:
+        InputError: If ``momentum_scale`` is not above 0.
     """
 
     def __init__(self, momentum_scale: float = 10000) -> None:
         super().__init__()
+        if not momentum_scale > 0:
+            raise InputError(
+                'momentum_scale of CameraReferences must be above 0, but is '
+                f'{momentum_scale}.'
+            )
         self.momentum_scale = momentum_scale
         self.register_buffer('mean', torch.zeros(0))
         self.register_buffer('std', torch.zeros(0))

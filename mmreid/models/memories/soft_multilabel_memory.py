@@ -18,11 +18,19 @@ class SoftMultilabelMemory(nn.Module):
     the first update on.
 
     Args:
-        momentum (float): Weight of the old row. Defaults to 0.9.
+        momentum (float): Weight of the old row, in [0, 1]. Defaults to 0.9.
+
+    Raises:
+        InputError: If it is out of its range.
     """
 
     def __init__(self, momentum: float = 0.9) -> None:
         super().__init__()
+        if not 0 <= momentum <= 1:
+            raise InputError(
+                'momentum of SoftMultilabelMemory must be in [0, 1], but is '
+                f'{momentum}.'
+            )
         self.momentum = momentum
         self.register_buffer('rows', torch.zeros(0, 0))
         self.register_buffer('visited', torch.zeros(0, dtype=torch.bool))
