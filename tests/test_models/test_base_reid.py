@@ -119,10 +119,20 @@ def test_channels_last_changes_the_layout_alone():
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_compiled_backbone_keeps_its_names():
+def test_compiled_backbone_keeps_its_names(monkeypatch):
+    compile = torch.nn.Module.compile
+    called = []
+
+    def note(self):
+        called.append(self)
+        # Without a compiler, which takes a minute.
+        compile(self, backend='eager')
+
+    monkeypatch.setattr(torch.nn.Module, 'compile', note)
     assert Tiny(compile_backbone=True).state_dict().keys() == (
         Tiny().state_dict().keys()
     )
+    assert len(called) == 1
 
 
 @pytest.mark.parametrize('by', ['torch', 'mmengine'])

@@ -42,18 +42,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--domain', choices=list(DOMAINS), default='target')
     parser.add_argument('--out', help='folder to write below')
     parser.add_argument('--seed', type=whole_number(0), default=0)
-    parser.add_argument(
-        '--size', type=whole_number(1), nargs=2, metavar=('W', 'H')
-    )
-    parser.add_argument(
-        '--train-ids', type=whole_number(1), help='training persons'
-    )
-    parser.add_argument(
-        '--test-ids', type=whole_number(1), help='test persons'
-    )
-    parser.add_argument('--images-per-camera', type=whole_number(1))
-    parser.add_argument('--cameras', type=whole_number(1))
-    parser.add_argument('--ids', type=whole_number(1), help='persons (viper)')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('W', 'H'))
+    parser.add_argument('--train-ids', type=int, help='training persons')
+    parser.add_argument('--test-ids', type=int, help='test persons')
+    parser.add_argument('--images-per-camera', type=int)
+    parser.add_argument('--cameras', type=int)
+    parser.add_argument('--ids', type=int, help='persons (viper)')
     parser.add_argument(
         '--contact-sheet', metavar='FILE', help='picture of both domains'
     )
