@@ -141,6 +141,7 @@ class ReIDInferencer(BaseInferencer):
             ImageList(images, self.pipeline),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            mode='predict',  # as a test, with flip_test
         )
 
     def compare(self, first: Images, second: Images) -> Tensor:

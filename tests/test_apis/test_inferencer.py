@@ -188,3 +188,15 @@ def test_tool_names_the_mistake(files, run_main, tmp_path, capsys):
         error = capsys.readouterr().err.splitlines()[-1]
         assert re.match(f"error: .*'{inputs}'", error)
     assert not (tmp_path / 'o.npz').exists()
+
+
+def test_mirrored_as_in_a_test(files, tiny_config, reid, benchmark):
+    """``flip_test``: the mean of an image and its mirror image."""
+    both = ReIDInferencer(tiny_config(model__flip_test=True), files[1], 'cpu')
+    image = cv2.imread(
+        folder(benchmark) + '/' + sorted(os.listdir(folder(benchmark)))[0]
+    )
+    one, mirrored = reid([image]), reid([image[:, ::-1].copy()])
+    torch.testing.assert_close(
+        both([image]).features, (one.features + mirrored.features) / 2
+    )

@@ -354,7 +354,7 @@ def test_does_not_adapt_to_test_images(config, tmp_path):
     cfg = config()
     target = cfg.train_dataloader.dataset.target
     target.type, target.data_root = 'VIPeR', str(tmp_path / 'VIPeR')
-    with pytest.raises(ValueError, match='VIPeR without a split holds the'):
+    with pytest.raises(ValueError, match='VIPeR as it is holds the images'):
         train(cfg)
     # What comes before reads the source alone.
     cfg.train_cfg.order = ['identity']

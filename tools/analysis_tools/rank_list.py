@@ -12,12 +12,14 @@ import torch
 from mmreid.apis import extract, init_model
 from mmreid.errors import InputError
 from mmreid.evaluation import rank_queries
+from mmreid.evaluation.evaluate import get_protocol
 from mmreid.registry import DATASETS
 from mmreid.utils import (
     add_model_arguments,
     exit_with_message,
     model_config,
     picture_path,
+    ranking_evaluators,
     ranking_metric,
     use_validation,
     whole_number,
@@ -56,7 +58,10 @@ def main() -> None:
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model = init_model(cfg, args.checkpoint, args.device)
     images = extract(
-        model, dataset, batch_size=cfg.test_dataloader.batch_size
+        model,
+        dataset,
+        batch_size=cfg.test_dataloader.batch_size,
+        mode='predict',  # as a test, with flip_test
     ).to('cpu')
     is_query = torch.tensor(
         [dataset.get_data_info(i)['is_query'] for i in range(len(dataset))]
@@ -64,10 +69,13 @@ def main() -> None:
     query, gallery = images.take(is_query), images.take(~is_query)
     spread = torch.linspace(0, len(query) - 1, min(args.num, len(query)))
     query = query.take(spread.long())
+    (evaluator,) = ranking_evaluators(cfg)[:1] or [{}]
+    protocol = get_protocol(evaluator.get('protocol', 'single-query'))
     ranked = rank_queries(
         query,
         gallery,
         metric=ranking_metric(cfg),
+        camera_rule=protocol.camera_rule,
         num_neighbours=args.neighbours,
     )
     title = args.title or osp.splitext(osp.basename(cfg.filename))[0]

@@ -173,6 +173,7 @@ def main() -> None:
             init_model(cfg, checkpoint, args.device),
             dataset.get_subset(indices),
             batch_size=args.batch_size,
+            mode='predict',
         )
         embeddings.append(embed_tsne(found.features, ranking_metric(cfg)))
     draw_tsne(

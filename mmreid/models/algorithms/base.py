@@ -304,8 +304,9 @@ class BaseReID(BaseModel):
         tested = [d for d in domain.datasets if d.holds_test_images]
         if not domain.labelled and tested:
             raise InputError(
-                f'{type(tested[0]).__name__} without a split holds the '
-                f'images of the test, to which stage {stage!r} would adapt: '
+                f'{type(tested[0]).__name__} as it is holds the images of '
+                f'the test, to which stage {stage!r} would adapt: set '
+                'combine_all=False (MSMT17); of a data set of random splits '
                 'run tools/run_splits.py, or name split_file for both.'
             )
 
