@@ -241,6 +241,14 @@ class BaseReIDDataset(BaseDataset):
         """bool: Whether this training split holds images of the test."""
         return False
 
+    drawn_parts: tuple[str, ...] = ('train', 'val')
+    """Splits between which persons are drawn."""
+
+    @property
+    def drawn(self) -> list[int]:
+        """list[int]: Which draw of :attr:`drawn_parts` it is."""
+        return [self.val_identities, self.val_seed]
+
     @property
     def num_cameras(self) -> int:
         """int: Cameras of the data set, seen in this split or not."""

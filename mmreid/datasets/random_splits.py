@@ -71,6 +71,13 @@ class RandomSplitDataset(BaseReIDDataset):
         """bool: Whether 'train' is not apart from the test: no split."""
         return self.split == 'train' and self.split_file is None
 
+    drawn_parts = ('train', 'test')
+
+    @property
+    def drawn(self) -> list[int]:
+        """list[int]: The split's index, -1 of all persons."""
+        return [-1 if self.split_file is None else self.split_index]
+
     def load_all_records(self, split: str) -> list[Record]:
         """What a data set without a split file holds.
 

@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from tiny_mar import BOUNDARY, END, RecordHook, hook_of, train
 
+from mmreid.datasets import Market1501, VIPeR
 from mmreid.engine import StageSwitchHook
 
 
@@ -177,3 +179,41 @@ def test_a_test_on_training_images_is_warned_about(
         (log,) = (tmp_path / name).glob('*/*.log')
         said = 'The weights were trained on 21 images of market1501'
         assert (said in log.read_text()) == warns, name
+
+
+@pytest.mark.parametrize(
+    'seen, split, drawn, warns',
+    [
+        ('train', 'val', [2, 0], False),
+        ('train', 'val', [2, 1], True),
+        ('train', 'val', [0, 0], True),
+        ('train', 'test', [0, 0], False),
+        ('train', 'val', None, False),  # of an earlier version
+    ],
+)
+def test_another_draw_is_warned_about(seen, split, drawn, warns):
+    """The validation persons of one draw are trained on in another."""
+    said = []
+    dataset = Market1501.__new__(Market1501)
+    dataset._metainfo = dict(dataset_name='market1501')
+    dataset.split, dataset.val_identities, dataset.val_seed = split, 2, 0
+    hook = StageSwitchHook()
+    item = dict(dataset='market1501', split=seen, holds_test_images=False)
+    hook._trained_on = [
+        item | dict(num_images=9) | (dict(drawn=drawn) if drawn else {})
+    ]
+    hook.before_test(
+        SimpleNamespace(
+            test_dataloader=SimpleNamespace(dataset=dataset),
+            logger=SimpleNamespace(warning=said.append),
+        )
+    )
+    assert bool(said) == warns
+
+
+def test_draws_of_random_splits():
+    dataset = VIPeR.__new__(VIPeR)
+    dataset.split_file, dataset.split_index = 'splits.json', 3
+    assert dataset.drawn == [3] and 'test' in dataset.drawn_parts
+    dataset.split_file = None
+    assert dataset.drawn == [-1]

@@ -111,8 +111,18 @@ class StageSwitchHook(Hook):
         dataset = runner.test_dataloader.dataset
         name = getattr(dataset, 'metainfo', {}).get('dataset_name')
         for seen in self._trained_on:
-            if seen['dataset'] == name and (
-                seen['holds_test_images'] or seen['split'] == dataset.split
+            if seen['dataset'] != name:
+                continue
+            # Of another draw, one part holds images of the other.
+            # Checkpoints of earlier versions do not say what was drawn.
+            drawn = seen.get('drawn', dataset.drawn)
+            redrawn = drawn != dataset.drawn and (
+                {seen['split'], dataset.split} <= {*dataset.drawn_parts}
+            )
+            if (
+                seen['holds_test_images']
+                or seen['split'] == dataset.split
+                or redrawn
             ):
                 runner.logger.warning(
                     f'The weights were trained on {seen["num_images"]} '

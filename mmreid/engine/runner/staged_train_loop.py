@@ -425,6 +425,7 @@ class StagedTrainLoop(BaseLoop):
                         labelled=dataset.labelled,
                         num_images=len(dataset),
                         holds_test_images=dataset.holds_test_images,
+                        drawn=dataset.drawn,
                     )
                     if item not in seen:
                         seen.append(item)
