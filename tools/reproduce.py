@@ -264,6 +264,7 @@ class Plan:
         self.main = self.rows[experiment.config]
         self._configs: dict[str, Config] = {}
         self._options: dict[str, list[str]] = {}
+        self._datasets: dict[tuple[str, ...], str] = {}
         self._tasks: dict[str, Task] = {}
 
     def config(self, row: Row) -> Config:
@@ -315,10 +316,14 @@ class Plan:
     def dataset(self, cell: Cell, row: Row) -> str:
         """The type of the data set that a cell scores."""
         options = [f'{key}={value}' for key, value in cell.options.items()]
-        cfg = self._read(row, self.options(row) + options)
-        if self.args.val:
-            use_validation(cfg)
-        return cfg.test_dataloader.dataset.type
+        # Once, and not at each report.
+        key = (row.name, *options)
+        if key not in self._datasets:
+            cfg = self._read(row, self.options(row) + options)
+            if self.args.val:
+                use_validation(cfg)
+            self._datasets[key] = cfg.test_dataloader.dataset.type
+        return self._datasets[key]
 
     def order(self, row: Row) -> list[str]:
         return list(self.config(row).train_cfg.order)
